@@ -1,0 +1,187 @@
+"""The settings: the environment, then `.env`, then `spoolbridge.toml`, then the defaults.
+
+The only reader of the environment. The token is kept out of every repr and is read by the service
+alone: `load(..., secrets=False)` opens no `.env` and drops a token that was inherited.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from spoolbridge.errors import SettingsError
+
+_T = TypeVar("_T")
+
+TOML = "spoolbridge.toml"
+DEFAULT_API_URL = "https://discord.com/api/v10"
+DEFAULT_POLL = ("mayor-*",)
+DEFAULT_POLL_INTERVAL = 15.0  # seconds
+SHORTEST_POLL_INTERVAL = 0.05  # seconds; an emulator may be asked more often than Discord
+
+#: Setting → its key in spoolbridge.toml. The token has none: it belongs in a 0600 file.
+KEYS = {
+    "DISCORD_GUILD_ID": "guild_id",
+    "SPOOLBRIDGE_SPOOL": "spool",
+    "SPOOLBRIDGE_CHANNELS": "channels",
+    "SPOOLBRIDGE_INBOX": "inbox",
+    "SPOOLBRIDGE_API_URL": "api_url",
+    "SPOOLBRIDGE_POLL": "poll",
+    "SPOOLBRIDGE_POLL_INTERVAL": "poll_interval",
+    "SPOOLBRIDGE_GT": "gt",
+}
+TOKEN = "DISCORD_BOT_TOKEN"  # noqa: S105  (the setting's name, not its value)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be set, checked. Paths are absolute, times in seconds."""
+
+    spool: Path
+    channels: Path
+    inbox: Path
+    token: str = field(default="", repr=False)
+    guild_id: int | None = None
+    api_url: str = DEFAULT_API_URL
+    poll: tuple[str, ...] = DEFAULT_POLL
+    poll_interval: float = DEFAULT_POLL_INTERVAL
+    gt: str = "auto"
+    #: The Gas Town around us, where there is one.
+    town: Path | None = None
+    #: Channel name → mail address, for what is not `mayor-*`.
+    routes: Mapping[str, str] = field(default_factory=dict)
+
+
+def load(
+    environ: MutableMapping[str, str] | None = None, cwd: Path | None = None, *, secrets: bool = True
+) -> Settings:
+    """The settings in force in `cwd`. Raises SettingsError with the name of what cannot be used."""
+    environ = os.environ if environ is None else environ
+    cwd = Path.cwd() if cwd is None else cwd
+    town = _town(environ)
+    places = [cwd, *([town / "settings"] if town else [])]
+    toml_path = next((place / TOML for place in places if (place / TOML).is_file()), None)
+    values, routes = _toml(toml_path) if toml_path else ({}, {})
+    if not secrets:
+        environ.pop(TOKEN, None)
+    else:
+        for place in dict.fromkeys([*([toml_path.parent] if toml_path else []), *places]):
+            if (place / ".env").is_file():
+                values |= _dotenv(place / ".env")
+                break
+    values |= {name: environ[name] for name in (*KEYS, TOKEN) if name in environ}
+    return _settings(values, routes, cwd, town)
+
+
+def _town(environ: Mapping[str, str]) -> Path | None:
+    for name in ("GT_TOWN_ROOT", "GT_ROOT"):
+        root = environ.get(name)
+        if root and (Path(root) / "mayor").is_dir():
+            return Path(root).resolve()
+    return None
+
+
+def _settings(values: Mapping[str, str], routes: Mapping[str, str], cwd: Path, town: Path | None) -> Settings:
+    spool = cwd / values.get("SPOOLBRIDGE_SPOOL", town / "spool" if town else "spool")
+    channels = town / "settings" if town else spool
+    inbox = town / "daemon" if town else spool
+    return Settings(
+        spool=Path(os.path.abspath(spool)),
+        channels=cwd / values.get("SPOOLBRIDGE_CHANNELS", channels / "discord-channels.json"),
+        inbox=cwd / values.get("SPOOLBRIDGE_INBOX", inbox / "discord-inbox.jsonl"),
+        token=values.get(TOKEN, "").strip(),
+        guild_id=_checked(values, "DISCORD_GUILD_ID", _id, "the guild's id, a number"),
+        api_url=_checked(values, "SPOOLBRIDGE_API_URL", _url, "an http or https address") or DEFAULT_API_URL,
+        poll=_checked(values, "SPOOLBRIDGE_POLL", _globs, "names or globs, by commas") or DEFAULT_POLL,
+        poll_interval=_checked(
+            values, "SPOOLBRIDGE_POLL_INTERVAL", _interval, f"seconds, at least {SHORTEST_POLL_INTERVAL}"
+        )
+        or DEFAULT_POLL_INTERVAL,
+        gt=_checked(values, "SPOOLBRIDGE_GT", _switch, "auto or off") or "auto",
+        town=town,
+        routes=dict(routes),
+    )
+
+
+def _checked(values: Mapping[str, str], name: str, read: Callable[[str], _T], form: str) -> _T | None:
+    if not values.get(name, "").strip():
+        return None
+    try:
+        return read(values[name].strip())
+    except ValueError:
+        raise SettingsError(f"{name} cannot be {values[name]!r}", f"it is {form}") from None
+
+
+def _id(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(text)
+    return int(text)
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError(text)
+    return text.rstrip("/")
+
+
+def _globs(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (glob.strip() for glob in text.split(","))))
+
+
+def _interval(text: str) -> float:
+    seconds = float(text)
+    if not SHORTEST_POLL_INTERVAL <= seconds < float("inf"):
+        raise ValueError(text)
+    return seconds
+
+
+def _switch(text: str) -> str:
+    if text not in ("auto", "off"):
+        raise ValueError(text)
+    return text
+
+
+def _dotenv(path: Path) -> dict[str, str]:
+    """`NAME=value` lines, `export` and one pair of quotes allowed; other programs' names are skipped."""
+    found: dict[str, str] = {}
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        hint = f"give it to the service's user, and: chmod 600 {path}"
+        raise SettingsError(f"{path} cannot be read as text", hint) from None
+    for line in lines:
+        name, equals, value = line.strip().removeprefix("export ").partition("=")
+        name, value = name.strip(), value.strip()
+        if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
+            value = value[1:-1]
+        if equals and (name in KEYS or name == TOKEN):
+            found[name] = value
+    return found
+
+
+def _toml(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    import tomllib
+
+    try:
+        table: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from None
+    routes = table.pop("routes", {})
+    if not isinstance(routes, dict) or not all(isinstance(address, str) for address in routes.values()):
+        raise SettingsError(f"{path}: [routes] maps channel names to mail addresses", 'write vgt = "mayor/"')
+    names = {key: name for name, key in KEYS.items()}
+    if unknown := sorted(table.keys() - names.keys()):
+        hint = f"there are {', '.join(names)} and [routes]"
+        raise SettingsError(f"{path}: unknown key {unknown[0]!r}", hint)
+    return {names[key]: _plain(path, key, value) for key, value in table.items()}, routes
+
+
+def _plain(path: Path, key: str, value: object) -> str:
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return ",".join(value)
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return str(value)
+    raise SettingsError(f"{path}: {key} cannot be {value!r}", "write a text, a number or a list of texts")
