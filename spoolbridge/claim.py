@@ -1,0 +1,209 @@
+"""An entry in `sending/`: ours alone until it is settled, and settled exactly once.
+
+Every transition is one rename, followed by an fsync of both directories. Nothing here ever replaces
+or deletes a message; what is in the way gets the entry a fresh ID and a reason.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from spoolbridge import atomic, identity, ready
+from spoolbridge.errors import MessageError, SpoolError
+
+WHY = ".why"
+
+
+@dataclass(frozen=True)
+class Content:
+    """The bytes of an entry: a lone file's, or a bundle's body and files by name."""
+
+    body: bytes | None = field(repr=False)
+    files: dict[str, bytes] | None = field(default=None, repr=False)
+
+
+class Claim:
+    """One claimed entry. `channel` is its directory's name, `name` is `<ID>.<rest>`."""
+
+    def __init__(
+        self, root: Path, fd: int, channel: str, name: str, *, stamp: tuple[int, ...] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        parsed = identity.parse(name)
+        if parsed is None:
+            raise SpoolError(f"sending/{channel}/{name!r} has no ID")
+        self.id, self.rest = parsed
+        self.channel = channel
+        self.name = name
+        self.written = identity.time_of(self.id)
+        self.settled = ""
+        self._root = root
+        self._fd = fd
+        self._stamp = stamp
+        self._clock = clock
+        self.claimed = self._status().st_ctime  # the rename was its last change
+
+    def __str__(self) -> str:
+        return f"{self.channel}/{self.name}"
+
+    def exists(self) -> bool:
+        """False once an operator has removed or moved it: the message is cancelled."""
+        try:
+            self._status()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def read(self) -> Content | None:
+        """The content, once nobody writes to it any more; None: somebody still does.
+
+        After the rename nobody can open it by the name it was dropped under, so a lease that is
+        granted now means that what is read is final. Raises MessageError where it is no message
+        and FileNotFoundError where it is gone.
+        """
+        with self._sending() as at:
+            fd = os.open(self.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+            try:
+                if stat.S_ISDIR(os.fstat(fd).st_mode):
+                    return self._read_bundle(fd)
+                body = self._read_file(fd)
+                return None if body is None else Content(body)
+            finally:
+                os.close(fd)
+
+    def sent(self) -> str:
+        """Settle as sent: into today's directory of `sent/`. Returns where it lies, from the root."""
+        day = datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%d")
+        with atomic.directory("sent", at=self._fd) as sent:
+            atomic.ensure_directory(self.channel, at=sent)
+            with atomic.directory(self.channel, at=sent) as channel:
+                atomic.ensure_directory(day, at=channel)
+        try:
+            return self._settle(f"sent/{self.channel}/{day}", self.name)
+        except FileExistsError:
+            reason = "an entry of this ID lies in sent/ already; this copy was not posted"
+            hint = "to send it again on purpose, drop it under a plain name"
+            return self.failed(reason, hint=hint, fresh=True)
+
+    def failed(self, reason: str, *, hint: str = "", to: str | None = None, fresh: bool = False) -> str:
+        """Settle as failed, with `<name>.why` beside it. Returns where it lies, from the root.
+
+        `to`: the channel that the retry should name (its own). `fresh`: under a new ID, for this
+        one belongs to another message.
+        """
+        with atomic.directory("failed", at=self._fd) as failed:
+            atomic.ensure_directory(self.channel, at=failed)
+        with self._at(f"failed/{self.channel}") as at:
+            taken = fresh or atomic.exists(self.name, at=at)
+            name = self._under_fresh_id() if taken else self.name
+            text = why(self._root, self.channel, name, reason, hint, to or self.channel, self._clock())
+            explain(at, name, text)
+        return self._settle(f"failed/{self.channel}", name)
+
+    def release(self) -> str:
+        """Put it back to `outgoing/` under its name, to be claimed again later."""
+        return self._settle(f"outgoing/{self.channel}", self.name)
+
+    def _settle(self, to: str, name: str) -> str:
+        if self.settled:
+            raise SpoolError(f"{self} was settled before, as {self.settled}")
+        with self._sending() as src, self._at(to) as dst:
+            atomic.move(self.name, name, src=src, dst=dst)
+        self.settled = f"{to}/{name}"
+        return self.settled
+
+    def _under_fresh_id(self) -> str:
+        return identity.file_name(identity.fresh(datetime.fromtimestamp(self._clock(), UTC)), self.rest)
+
+    def _read_file(self, fd: int) -> bytes | None:
+        status = os.fstat(fd)
+        if wrong := ready.unlike_a_message(status):
+            raise MessageError(wrong, "copy it instead")
+        if ready.lease(fd) is False:
+            return None
+        body = atomic.read_bounded(fd, ready.LARGEST + 1)
+        if stamp_of(status) != self._stamp:
+            atomic.sync(fd)  # written to between the claim's fsync and its rename
+        return body
+
+    def _read_bundle(self, fd: int) -> Content | None:
+        try:
+            opened = ready.members(fd)
+        except (OSError, ValueError) as error:
+            raise MessageError(f"the bundle cannot be read: {error}", "it holds body and files/") from None
+        try:
+            found = {name: self._read_file(each) for name, each in opened}
+        finally:
+            ready.close(opened)
+        if None in found.values():
+            return None
+        whole = {name: data for name, data in found.items() if data is not None}
+        is_body = bool(opened) and opened[0][0] == "body" and atomic.exists("body", at=fd)
+        return Content(whole.pop("body") if is_body else None, whole)
+
+    def _status(self) -> os.stat_result:
+        with self._sending() as at:
+            return os.stat(self.name, dir_fd=at, follow_symlinks=False)
+
+    def _sending(self) -> AbstractContextManager[int]:
+        return self._at(f"sending/{self.channel}")
+
+    def _at(self, path: str) -> AbstractContextManager[int]:
+        return atomic.directory(path, at=self._fd)
+
+
+def stamp_of(status: os.stat_result) -> tuple[int, ...]:
+    """What changes when a file is written to, and not when it is renamed."""
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def sync_entry(name: str, at: int) -> tuple[int, ...]:
+    """Make an entry's content durable before its name moves; what changes when it is written to."""
+    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISDIR(status.st_mode):
+            atomic.sync(fd)
+            return stamp_of(status)
+        opened = ready.members(fd)
+        try:
+            for _, each in opened:
+                atomic.sync(each)
+        finally:
+            ready.close(opened)
+        with suppress(FileNotFoundError), atomic.directory("files", at=fd) as files:
+            atomic.sync_directory(files)
+        atomic.sync_directory(fd)
+        return ()
+    finally:
+        os.close(fd)
+
+
+def explain(failed: int, name: str, text: str) -> None:
+    """Write `<name>.why`. A full disk must not keep the entry from its place, so failure is silent."""
+    with suppress(OSError):
+        atomic.replace(name + WHY, text.encode("utf-8", "replace"), at=failed)
+
+
+def why(root: Path, channel: str, name: str, reason: str, hint: str, to: str, now: float) -> str:
+    """The text of a `.why`: what is wrong, what to do, and the command that retries into channel `to`."""
+    import shlex
+
+    moment = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    lines = [f"{moment}  {_one_line(reason)}"]
+    if hint:
+        lines.append(f"What to do: {_one_line(hint)}")
+    source, target = root / "failed" / channel / name, root / "outgoing" / to
+    lines.append(f"Retry: mv {shlex.quote(str(source))} {shlex.quote(str(target))}/")
+    return "\n".join(lines) + "\n"
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())

@@ -1,0 +1,178 @@
+"""What lies in `outgoing/`: which entries are ready, in which order, and the claim of the next.
+
+The service's side of the spool, used under its lock by one process. Promises that a claimed entry's
+content is durable before its name moves and that the claim is durable when it returns; that an
+entry is never in two states; that what can never become a message lies in `failed/` with a reason.
+Never reads what a message says and never talks to Discord.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from spoolbridge import atomic, identity, ready
+from spoolbridge.claim import WHY, Claim, explain, sync_entry, why
+from spoolbridge.spool import Spool
+
+HOLD = ".hold"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one scan of `outgoing/` found."""
+
+    waiting: dict[str, int]  # channel directory → entries that are not ignored
+    held: frozenset[str]  # channel directories that are paused
+    strays: tuple[str, ...]  # names directly in outgoing/
+
+
+class Intake:
+    """The one who claims."""
+
+    def __init__(self, spool: Spool, *, clock: Callable[[], float] = time.time) -> None:
+        self._spool = spool
+        self._clock = clock
+        self._minter = identity.Minter(clock)
+        self._minters: dict[str, identity.Minter] = {}
+        #: channel → name → when it was written (which keeps its place) and when we first saw it.
+        self._seen: dict[str, dict[str, tuple[float, float]]] = {}
+        self._strays: dict[str, float] = {}
+
+    def look(self) -> Look:
+        """One scan of the drop boxes: names only, nothing is opened."""
+        waiting: dict[str, int] = {}
+        held, strays = set(), []
+        with self._spool.at("outgoing") as outgoing:
+            everything = atomic.exists(HOLD, at=outgoing)
+            with os.scandir(outgoing) as children:
+                found = [(child.name, child.is_dir(follow_symlinks=False)) for child in children]
+        for name, is_directory in found:
+            if not is_directory:
+                strays += [] if ready.ignored(name) else [name]
+            elif not name.startswith("."):
+                names = self._spool.names(f"outgoing/{name}")
+                waiting[name] = sum(not ready.ignored(each) for each in names)
+                if everything or HOLD in names:
+                    held.add(name)
+        for gone in self._seen.keys() - waiting.keys():
+            del self._seen[gone]
+        return Look(waiting, frozenset(held), tuple(strays))
+
+    def held(self, channel: str) -> bool:
+        """Whether a `.hold` pauses the channel, or all of them."""
+        return self._spool.has("outgoing", HOLD) or self._spool.has(f"outgoing/{channel}", HOLD)
+
+    def claim(self, channel: str) -> Claim | float | None:
+        """Claim the channel's first ready entry, durably. A number: look again in so many seconds.
+
+        What can never become a message goes to `failed/` on the way; a held channel is left alone.
+        Raises OSError where the disk refuses; nothing is then claimed.
+        """
+        if self.held(channel):
+            return None
+        soonest: float | None = None
+        now = self._clock()
+        with self._spool.at(f"outgoing/{channel}") as outgoing:
+            for name in self._in_order(channel, outgoing, now):
+                written, first_seen = self._seen[channel][name]
+                verdict = ready.examine(name, at=outgoing, now=now, first_seen=first_seen)
+                if isinstance(verdict, ready.NotYet):
+                    soonest = min(verdict.seconds, soonest or verdict.seconds)
+                elif isinstance(verdict, ready.Never):
+                    self._refuse(outgoing, channel, name, verdict.reason, verdict.hint)
+                elif verdict and (claim := self._claim(outgoing, channel, name, written)):
+                    return claim
+        return soonest
+
+    def refuse_strays(self, names: Sequence[str], hint: str) -> None:
+        """What lies directly in `outgoing/` names no channel: to `failed/` itself, with a `.why`."""
+        now = self._clock()
+        with self._spool.at("outgoing") as outgoing:
+            for name in names:
+                first_seen = self._strays.setdefault(name, now)
+                verdict = ready.examine(name, at=outgoing, now=now, first_seen=first_seen)
+                if verdict is True or isinstance(verdict, ready.Never):
+                    self._refuse(outgoing, "", name, "dropped directly in outgoing/", hint)
+        self._strays = {name: self._strays[name] for name in names}
+
+    def recover(self) -> Iterator[Claim]:
+        """The entries that a former service left in `sending/`, oldest first in each channel."""
+        for channel in self._spool.channels("sending"):
+            for name in sorted(self._spool.names(f"sending/{channel}")):
+                if identity.parse(name) is not None:
+                    with suppress(FileNotFoundError):
+                        yield Claim(self._spool.root, self._spool.fd, channel, name, clock=self._clock)
+
+    def _claim(self, outgoing: int, channel: str, name: str, written: float) -> Claim | None:
+        self._make_room(channel)
+        parsed = identity.parse(name)
+        with self._spool.at(f"sending/{channel}") as sending:
+            entry_id = parsed[0] if parsed else self._channel_minter(channel).mint(written)
+            claimed = identity.file_name(entry_id, parsed[1] if parsed else name)
+            if atomic.exists(claimed, at=sending):
+                reason = "an entry of this ID is being sent already; this one was not posted"
+                self._refuse(outgoing, channel, name, reason, "drop it under a plain name", fresh=True)
+                return None
+            try:
+                stamp = sync_entry(name, outgoing)
+                atomic.move(name, claimed, src=outgoing, dst=sending)
+            except FileNotFoundError:
+                return None  # an operator was quicker
+        self._seen[channel].pop(name, None)
+        with self._spool.at("failed") as failed, suppress(FileNotFoundError):
+            os.unlink(f"{channel}/{claimed}{WHY}", dir_fd=failed)
+        return Claim(self._spool.root, self._spool.fd, channel, claimed, stamp=stamp, clock=self._clock)
+
+    def _in_order(self, channel: str, outgoing: int, now: float) -> list[str]:
+        """The channel's names, first written first. Times of files tick in steps of 4 ms (measured), so
+        an ID's own time counts where there is one, and the name where times are equal."""
+        known = self._seen.setdefault(channel, {})
+        names = {name for name in os.listdir(outgoing) if not ready.ignored(name)}
+        for gone in known.keys() - names:
+            del known[gone]
+        for name in names - known.keys():
+            parsed = identity.parse(name)
+            if parsed:
+                known[name] = (identity.time_of(parsed[0]), now)
+                continue
+            with suppress(FileNotFoundError):
+                changed = os.stat(name, dir_fd=outgoing, follow_symlinks=False).st_ctime
+                known[name] = (min(changed, now), now)
+        return sorted(known, key=lambda name: (known[name][0], name))
+
+    def _refuse(
+        self, outgoing: int, channel: str, name: str, reason: str, hint: str, *, fresh: bool = False
+    ) -> str:
+        """From `outgoing/` straight to `failed/`: what cannot be claimed is not lost either."""
+        parsed = identity.parse(name)
+        keeps = parsed is not None and not fresh
+        entry_id = parsed[0] if parsed and keeps else self._minter.mint()
+        refused = identity.file_name(entry_id, parsed[1] if parsed else name)
+        place = f"failed/{channel}" if channel else "failed"
+        if channel:
+            self._make_room(channel)
+        with self._spool.at(place) as failed, suppress(FileNotFoundError):
+            if atomic.exists(refused, at=failed):
+                return self._refuse(outgoing, channel, name, reason, hint, fresh=True)
+            text = why(self._spool.root, channel, refused, reason, hint, channel or "CHANNEL", self._clock())
+            explain(failed, refused, text)
+            atomic.move(name, refused, src=outgoing, dst=failed)
+            self._seen.get(channel, {}).pop(name, None)
+            log.warning("%s/%s refused: %s", place, refused, reason)
+        return f"{place}/{refused}"
+
+    def _make_room(self, channel: str) -> None:
+        """Every directory that the channel's entries will need, while there is room on the disk."""
+        for state in ("sending", "sent", "failed"):
+            with self._spool.at(state) as at:
+                atomic.ensure_directory(channel, at=at)
+
+    def _channel_minter(self, channel: str) -> identity.Minter:
+        return self._minters.setdefault(channel, identity.Minter(self._clock))

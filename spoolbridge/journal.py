@@ -1,0 +1,273 @@
+"""What was tried and what came of it: `state/journal.jsonl`, the memory that survives a crash.
+
+A `try` is durable before the request is sent; whatever dies afterwards, the next start knows that
+the message may be on Discord. Keyed by (ID, channel id) and part. Rotated daily; each file opens
+with a checkpoint of all that is unresolved, so that a start reads one file, and only an older ID
+that comes back makes it look further.
+
+Records: `try`, `sent`, `not-sent`, `unknown` (the request may have been carried out: what tells a
+5xx from a crash), `failed`, `checkpoint`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from spoolbridge import atomic, identity
+
+FILE = "journal.jsonl"
+_NEXT = "journal.next"
+POISON = 3  # crashes while posting one part
+
+
+@dataclass
+class PartHistory:
+    """What is known of one part. Times in unix seconds."""
+
+    digest: str = ""
+    files: list[list[Any]] = field(default_factory=list)  # [name, size]
+    message_id: int | None = None
+    #: The first try since the last sure answer, if it may have been carried out.
+    first_unknown: float | None = None
+    #: A try that nothing was written about: the process is in it, or died in it.
+    pending: float | None = None
+    crashes: int = 0
+
+    @property
+    def unresolved(self) -> float | None:
+        """Since when this part may be on Discord without our knowing."""
+        return self.first_unknown if self.first_unknown is not None else self.pending
+
+    @property
+    def poisoned(self) -> bool:
+        return self.crashes + (self.pending is not None) >= POISON
+
+
+@dataclass
+class History:
+    """What is known of one entry in one channel."""
+
+    parts: int = 0
+    stamp: str = ""
+    failed: str = ""
+    part: dict[int, PartHistory] = field(default_factory=dict)
+
+    @property
+    def sent(self) -> bool:
+        return 0 < self.parts == sum(part.message_id is not None for part in self.part.values())
+
+    @property
+    def resolved(self) -> bool:
+        return self.sent or bool(self.failed)
+
+
+class Journal:
+    """The journal of the one running service. Every method may be called from any thread."""
+
+    def __init__(self, state: int, *, clock: Callable[[], float] = time.time) -> None:
+        """Opens `journal.jsonl` in the directory `state`; a torn tail is kept aside and cut."""
+        self._state = state
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._histories: dict[tuple[str, int], History] = {}
+        self._owners: dict[int, str] = {}
+        if not atomic.exists(FILE, at=state) and atomic.exists(_NEXT, at=state):
+            os.rename(_NEXT, FILE, src_dir_fd=state, dst_dir_fd=state)  # died between two renames
+        self.torn = atomic.cut_torn_tail(FILE, at=state)
+        self._since = clock()
+        for record in read(state, FILE):
+            self._apply(record)
+            self._since = min(self._since, record["at"])
+        self._fd = self._open()
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def history(self, entry_id: str, channel_id: int) -> History:
+        """What is known of the entry; an ID older than this file is looked for in the older ones."""
+        with self._lock:
+            known = self._histories.get((entry_id, channel_id))
+            if known is None and identity.time_of(entry_id) < self._since:
+                known = self._older(entry_id, channel_id)
+            return known or History()
+
+    def owner(self, message_id: int, *, since: float) -> str | None:
+        """The entry that this message on Discord is known to be, looking back to `since`."""
+        with self._lock:
+            if message_id not in self._owners and since < self._since:
+                for record in self._records_since(since):
+                    if record["kind"] == "sent":
+                        self._owners.setdefault(record["message"], record["id"])
+            return self._owners.get(message_id)
+
+    def tried(
+        self, entry_id: str, channel_id: int, part: int, *, parts: int, stamp: str, digest: str,
+        files: list[list[Any]],
+    ) -> None:  # fmt: skip
+        """Durable when it returns. Raises OSError: then nothing may be posted."""
+        self._append(
+            "try", entry_id, channel_id, part=part, parts=parts, stamp=stamp, digest=digest, files=files
+        )
+
+    def sent(self, entry_id: str, channel_id: int, part: int, message_id: int, guild_id: int | None) -> None:
+        self._append("sent", entry_id, channel_id, part=part, message=message_id, guild=guild_id)
+
+    def not_sent(self, entry_id: str, channel_id: int, part: int, *, read_back: bool = False) -> None:
+        """The last try surely was not carried out; `read_back`: none of them was.
+
+        Not synced: losing it costs a look at the channel, never a message.
+        """
+        self._append("not-sent", entry_id, channel_id, durable=False, part=part, read_back=read_back)
+
+    def unknown(self, entry_id: str, channel_id: int, part: int) -> None:
+        """The last try may have been carried out. Not synced, for without it that is assumed."""
+        self._append("unknown", entry_id, channel_id, durable=False, part=part)
+
+    def failed(self, entry_id: str, channel_id: int, reason: str) -> None:
+        """Settled as failed. What is unresolved stays so: a retry reads back before it posts."""
+        self._append("failed", entry_id, channel_id, reason=reason)
+
+    def _append(
+        self, kind: str, entry_id: str, channel_id: int, *, durable: bool = True, **fields: Any
+    ) -> None:
+        now = self._clock()
+        record = {"at": round(now, 3), "kind": kind, "id": entry_id, "channel": channel_id, **fields}
+        with self._lock:
+            if _day(now) > _day(self._since):
+                self._rotate(now)
+            atomic.append(self._fd, _line(record), durable=durable)
+            self._apply(record)
+
+    def _apply(self, record: dict[str, Any]) -> None:
+        if record["kind"] == "checkpoint":
+            for each in record["unresolved"]:
+                self._histories[each["id"], each["channel"]] = _restored(each)
+            return
+        if record["kind"] == "sent":
+            self._owners[record["message"]] = record["id"]
+        key = (record["id"], record["channel"])
+        fold(self._histories.setdefault(key, History()), record)
+
+    def _rotate(self, now: float) -> None:
+        """A new file that opens with all that is unresolved; a crash in between loses neither."""
+        unresolved = {key: each for key, each in self._histories.items() if not each.resolved}
+        checkpoint = {
+            "at": round(now, 3),
+            "kind": "checkpoint",
+            "unresolved": [
+                {"id": entry_id, "channel": channel_id, **asdict(each)}
+                for (entry_id, channel_id), each in unresolved.items()
+            ],
+        }
+        atomic.replace(_NEXT, _line(checkpoint), at=self._state)
+        dated = f"journal-{_day(self._since)}.jsonl"
+        if not atomic.exists(dated, at=self._state):  # a clock that was set back keeps to its file
+            os.rename(FILE, dated, src_dir_fd=self._state, dst_dir_fd=self._state)
+            atomic.sync_directory(self._state)  # else the second name could survive a power cut alone
+            os.rename(_NEXT, FILE, src_dir_fd=self._state, dst_dir_fd=self._state)
+            atomic.sync_directory(self._state)
+            os.close(self._fd)
+            self._fd = self._open()
+            self._histories, self._owners = unresolved, {}
+        self._since = now
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(FILE, flags, atomic.FILE_MODE, dir_fd=self._state)
+        atomic.sync_directory(self._state)
+        return fd
+
+    def _older(self, entry_id: str, channel_id: int) -> History | None:
+        found: History | None = None
+        for record in self._records_since(identity.time_of(entry_id)):
+            if (record.get("id"), record.get("channel")) == (entry_id, channel_id):
+                found = found or History()
+                fold(found, record)
+        if found is not None:
+            self._histories[entry_id, channel_id] = found
+        return found
+
+    def _records_since(self, since: float) -> Iterator[dict[str, Any]]:
+        oldest = f"journal-{_day(since - 24 * 3600)}.jsonl"
+        names = sorted(name for name in os.listdir(self._state) if name.startswith("journal-"))
+        for name in [each for each in names if each >= oldest]:
+            yield from read(self._state, name)
+
+
+def read(state: int, name: str = FILE, *, having: str = "") -> Iterator[dict[str, Any]]:
+    """The records of one file of the journal; a line that is not one is passed over.
+
+    `having`: only lines with these characters are decoded, which is most of the time it takes.
+    """
+    wanted = having.encode()
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=state)
+    except FileNotFoundError:
+        return
+    with open(fd, "rb") as lines:
+        for line in lines:
+            if wanted not in line:
+                continue
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(record, dict) and "kind" in record:
+                yield record
+
+
+def lookup(state: int, entry_id: str) -> dict[str, Any]:
+    """Where an entry was posted, for who dropped it: `message_ids` by part, `channel_id`, `guild_id`."""
+    found: dict[str, Any] = {}
+    messages: dict[int, int] = {}
+    oldest = f"journal-{entry_id[:4]}-{entry_id[4:6]}-{entry_id[6:8]}.jsonl"
+    older = sorted(name for name in os.listdir(state) if name.startswith("journal-") and name >= oldest)
+    for record in (each for name in (*older, FILE) for each in read(state, name, having=entry_id)):
+        if record.get("id") == entry_id and record["kind"] == "sent":
+            messages[record["part"]] = record["message"]
+            found = {"channel_id": record["channel"], "guild_id": record["guild"]}
+    return {**found, "message_ids": tuple(messages[part] for part in sorted(messages))} if found else {}
+
+
+def fold(history: History, record: dict[str, Any]) -> None:
+    """Add one record to what is known of its entry."""
+    if record["kind"] == "failed":
+        history.failed = record["reason"]
+        for each in history.part.values():
+            each.first_unknown, each.pending, each.crashes = each.unresolved, None, 0
+        return
+    part = history.part.setdefault(record["part"], PartHistory())
+    if record["kind"] == "try":
+        history.parts, history.stamp, history.failed = record["parts"], record["stamp"], ""
+        if part.pending is not None:
+            part.crashes += 1
+            part.first_unknown = part.unresolved
+        part.pending, part.digest, part.files = record["at"], record["digest"], record["files"]
+    elif record["kind"] == "sent":
+        part.message_id, part.pending, part.first_unknown, part.crashes = record["message"], None, None, 0
+    elif record["kind"] == "unknown":
+        part.first_unknown, part.pending, part.crashes = part.unresolved, None, 0
+    elif record["kind"] == "not-sent":
+        part.pending = None
+        if record.get("read_back"):
+            part.first_unknown = None
+
+
+def _restored(each: dict[str, Any]) -> History:
+    parts = {int(number): PartHistory(**part) for number, part in each["part"].items()}
+    return History(each["parts"], each["stamp"], each["failed"], parts)
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+
+
+def _day(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d")

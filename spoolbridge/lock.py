@@ -1,0 +1,60 @@
+"""One service a spool: a lock on `state/lock` and one on the spool's directory itself.
+
+Either alone has a hole: the file can be removed while it is held, and only the file can say who holds
+it. Both are flock(2) locks, which the kernel drops with the process, however it dies. The pid in
+the file is for people; nothing is decided by it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock, Timeout, lock_descriptor
+
+from spoolbridge import atomic
+from spoolbridge.errors import SpoolBusyError
+from spoolbridge.spool import Spool
+
+
+@contextmanager
+def holding(spool: Spool) -> Iterator[None]:
+    """Hold the spool while the context lasts. Raises SpoolBusyError, with who holds it."""
+    path = spool.root / "state" / "lock"
+    # Not a soft lock: on a file system without flock two services would both believe they hold it.
+    lock = FileLock(path, timeout=0, preserve_lock_file=True, fallback_to_soft=False, on_acquired=_sign)
+    with atomic.directory(spool.root) as root:
+        if not lock_descriptor(root, blocking=False):
+            raise _busy(spool)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise _busy(spool) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def holder(spool: Spool) -> int | None:
+    """The pid that the lock file names, if that process lives."""
+    try:
+        pid = int((spool.root / "state" / "lock").read_text("ascii").strip())
+        os.kill(pid, 0)
+    except PermissionError:
+        return pid
+    except (OSError, ValueError):
+        return None
+    return pid
+
+
+def _sign(fd: int) -> None:
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+
+
+def _busy(spool: Spool) -> SpoolBusyError:
+    pid = holder(spool)
+    who = f"process {pid}" if pid else "another process"
+    return SpoolBusyError(f"{who} is the service of {spool.root} already", "see: spoolbridge status")

@@ -1,0 +1,206 @@
+"""Whether a dropped entry is whole: the one test, the same at start-up and afterwards.
+
+An entry is ready when nobody writes to it any more. Events cannot tell (a hard link or a rename
+closes nothing, an editor closes twice), so the file itself is asked: a read lease is refused by the
+kernel while anybody has it open for writing or mapped (fcntl(2), F_SETLEASE), and the time since
+its last change covers the writers that open it again.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import signal
+import stat
+from dataclasses import dataclass
+from fnmatch import fnmatch
+
+from spoolbridge import identity
+
+SETTLE = 0.25  # seconds since the last change; sed, perl and patch rename well within it (measured)
+SETTLE_WITHOUT_LEASE = 2.0  # seconds, where no lease is to be had: another user's file, another file system
+GRACE = 60.0  # seconds that an empty file or a second link may last; Maildir writers have two for an instant
+LARGEST = 25 * 1024 * 1024  # bytes; a whole request to Discord may not be larger
+BUNDLE = ".msg"
+MOST_MEMBERS = 32
+#: What editors and transfers leave beside the file they mean; `.why` is ours.
+_IGNORED = (
+    ".*", "*~", "#*#", "*.tmp", "*.swp", "*.swx", "*.part", "*.partial", "*.crdownload", "*.filepart",
+    "*.why", "4913",
+)  # fmt: skip
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+
+
+@dataclass(frozen=True)
+class NotYet:
+    """Look again in `seconds`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Never:
+    """This cannot become a message; `hint` says what to do instead."""
+
+    reason: str
+    hint: str
+
+
+#: True: ready. None: gone meanwhile, or nothing that is meant for us.
+Verdict = bool | NotYet | Never | None
+
+
+def ignored(name: str) -> bool:
+    """Whether a name is nobody's message: hidden, a temporary, a backup, a reason."""
+    return any(fnmatch(name, pattern) for pattern in _IGNORED)
+
+
+def examine(name: str, *, at: int, now: float, first_seen: float) -> Verdict:
+    """The verdict on the entry `name` of the directory `at`; times in unix seconds."""
+    try:
+        fd = os.open(name, _OPEN, dir_fd=at)
+    except OSError as error:
+        return _unopened(error, now - first_seen)
+    try:
+        status = os.fstat(fd)
+        if stat.S_ISDIR(status.st_mode):
+            return _bundle(fd, now, first_seen) if name.endswith(BUNDLE) else None
+        return _file(fd, status, now, first_seen, identity.parse(name) is not None)
+    finally:
+        os.close(fd)
+
+
+def members(bundle: int) -> list[tuple[str, int]]:
+    """The files of a bundle as (name, descriptor to close): `body` first, then those in `files/`.
+
+    Raises OSError for a link and ValueError for anything that is not a bundle's.
+    """
+    found: list[tuple[str, int]] = []
+    try:
+        for name in sorted(os.listdir(bundle)):
+            if name == "body":
+                found.insert(0, (name, os.open(name, _OPEN, dir_fd=bundle)))
+            elif name == "files":
+                inner = os.open(name, _OPEN | os.O_DIRECTORY, dir_fd=bundle)
+                try:
+                    names = sorted(each for each in os.listdir(inner) if not ignored(each))
+                    if len(names) > MOST_MEMBERS:
+                        raise ValueError(f"the bundle holds {len(names)} files")
+                    found += [(each, os.open(each, _OPEN, dir_fd=inner)) for each in names]
+                finally:
+                    os.close(inner)
+            elif not ignored(name):
+                raise ValueError(f"the bundle holds {name[:40]!r}")
+    except BaseException:
+        close(found)
+        raise
+    return found
+
+
+def close(opened: list[tuple[str, int]]) -> None:
+    for _, fd in opened:
+        os.close(fd)
+
+
+def lease(fd: int) -> bool | None:
+    """Whether nobody writes: a read lease is taken and given back at once. None: not to be had here."""
+    # A writer that opens the file in between makes the kernel send SIGIO, which ends a process that
+    # does not ignore it.
+    if not hasattr(fcntl, "F_SETLEASE") or signal.getsignal(signal.SIGIO) is not signal.SIG_IGN:
+        return None
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        return False if error.errno == errno.EAGAIN else None
+    return True
+
+
+def unlike_a_message(status: os.stat_result) -> str:
+    """Why this is not a plain file of its own; empty: it is one."""
+    if not stat.S_ISREG(status.st_mode):
+        return "not a regular file"
+    if status.st_nlink > 1:
+        return "the file has a second link"
+    if status.st_size > LARGEST:
+        return f"the file has {status.st_size} bytes, more than the {LARGEST} that Discord takes in all"
+    return ""
+
+
+def _unopened(error: OSError, age: float) -> Verdict:
+    if error.errno == errno.ENOENT:
+        return None
+    if error.errno == errno.ELOOP:
+        return Never("a symbolic link, which is never followed", "copy the file instead")
+    if error.errno == errno.ENXIO:
+        return Never("not a regular file", "drop a file")
+    if error.errno == errno.EACCES:
+        if age < SETTLE_WITHOUT_LEASE:  # who writes may be about to change the mode
+            return NotYet(SETTLE_WITHOUT_LEASE - age)
+        return Never(f"not readable by the service (uid {os.geteuid()})", "chmod g+r it, or use: umask 027")
+    raise error
+
+
+def _file(fd: int, status: os.stat_result, now: float, first_seen: float, ours: bool) -> Verdict:
+    age = _age(status, now, first_seen)
+    wrong = unlike_a_message(status)
+    if wrong and status.st_nlink > 1 and stat.S_ISREG(status.st_mode):
+        return _in_grace(now - first_seen) or Never(wrong, "copy it instead")
+    if wrong:
+        return Never(wrong, "drop a file of at most 25 MiB" if status.st_size > LARGEST else "drop a file")
+    if status.st_size == 0:
+        return _in_grace(age) or Never("the file is empty", "write the message into it")
+    return _settled(age, lease(fd), ours)
+
+
+def _settled(age: float, granted: bool | None, ours: bool) -> Verdict:
+    if granted is False:
+        return NotYet(SETTLE)
+    needed = SETTLE_WITHOUT_LEASE if granted is None else 0.0 if ours else SETTLE
+    return True if age >= needed else NotYet(needed - age)
+
+
+def _bundle(fd: int, now: float, first_seen: float) -> Verdict:
+    try:
+        opened = members(fd)
+    except ValueError as error:
+        return Never(str(error), "a bundle holds body and files/, and nothing else")
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENOTDIR):
+            return Never("the bundle holds a link or something else that is not a file", "copy it instead")
+        return _unopened(error, now - first_seen)
+    try:
+        if not opened:
+            age = _age(os.fstat(fd), now, first_seen)
+            return _in_grace(age) or Never("the bundle is empty", "put body or files/ into it")
+        return _worst([_member(each, now, first_seen) for _, each in opened])
+    finally:
+        close(opened)
+
+
+def _member(fd: int, now: float, first_seen: float) -> Verdict:
+    status = os.fstat(fd)
+    wrong = unlike_a_message(status)
+    if wrong:
+        return Never(f"in the bundle: {wrong}", "copy it instead")
+    return _settled(_age(status, now, first_seen), lease(fd), ours=False)
+
+
+def _worst(verdicts: list[Verdict]) -> Verdict:
+    for kind in (Never, NotYet):
+        for verdict in verdicts:
+            if isinstance(verdict, kind):
+                return verdict
+    return True
+
+
+def _in_grace(age: float) -> NotYet | None:
+    return NotYet(GRACE - age) if age < GRACE else None
+
+
+def _age(status: os.stat_result, now: float, first_seen: float) -> float:
+    """Seconds since the last change. `cp -p` keeps an old mtime but not an old ctime; a time that lies
+    in the future (the clock was set back) counts from when we first saw the file."""
+    age = now - max(status.st_mtime, status.st_ctime)
+    return age if age >= 0 else max(0.0, now - first_seen) if age < -1 else 0.0

@@ -1,0 +1,220 @@
+"""The spool: directories that are states, and the one way in and out of each.
+
+    outgoing/<channel>/  → sending/<channel>/  → sent/<channel>/<day>/  or  failed/<channel>/ + .why
+
+Owns the root and holds its descriptor, so that no name leads elsewhere. This is the side of those
+who write and of those who look: drop, find, count. Promises that what was dropped is durable and
+whole. Light enough for `send` to import; claiming is the service's, in `intake`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from spoolbridge import atomic, identity, journal, ready
+from spoolbridge.claim import WHY
+from spoolbridge.errors import SpoolError
+
+STATES = ("outgoing", "sending", "sent", "failed")
+DIRECTORIES = (*STATES, "incoming", "attachments", "tmp", "state")
+README = "README.md"
+_STATE_MODE = 0o2750
+_STALE = 36 * 3600  # seconds; a writer gives up after 24 h, its leavings in tmp/ go 12 h later (maildir(5))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file (or bundle) in the spool, as it was found."""
+
+    id: str
+    channel: str
+    name: str
+    state: str
+    path: Path
+    #: Of a sent entry, where the journal may be read.
+    message_ids: tuple[int, ...] = ()
+    channel_id: int | None = None
+    guild_id: int | None = None
+    #: Of a failed entry: the first line of its `.why`.
+    reason: str = ""
+
+    @property
+    def jump_url(self) -> str | None:
+        """The first message's address on Discord."""
+        if not (self.message_ids and self.guild_id):
+            return None
+        return f"https://discord.com/channels/{self.guild_id}/{self.channel_id}/{self.message_ids[0]}"
+
+
+class Spool:
+    """An existing spool. Raises SpoolError where there is none."""
+
+    def __init__(self, root: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.root = root
+        self._clock = clock
+        self._minter = identity.Minter(clock)
+        try:
+            self.fd = atomic.open_directory(root)
+            self._check()
+        except (FileNotFoundError, NotADirectoryError):
+            raise SpoolError(f"no spool at {root}", "set SPOOLBRIDGE_SPOOL, or: spoolbridge init") from None
+
+    @classmethod
+    def create(cls, root: Path, *, clock: Callable[[], float] = time.time) -> Spool:
+        """The spool at `root`, made where it is missing; nothing that is there is changed."""
+        root.mkdir(parents=True, exist_ok=True)
+        with atomic.directory(root) as fd:
+            for name in DIRECTORIES:
+                mode = _STATE_MODE if name == "state" else atomic.DIRECTORY_MODE
+                atomic.ensure_directory(name, at=fd, mode=mode)
+            if not atomic.exists(README, at=fd):
+                text = resources.files("spoolbridge").joinpath("SPOOL.md").read_bytes()
+                atomic.replace(README, text, at=fd)
+        return cls(root, clock=clock)
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+    def _check(self) -> None:
+        device = os.fstat(self.fd).st_dev
+        for name in DIRECTORIES:
+            status = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+            if not stat.S_ISDIR(status.st_mode):
+                raise NotADirectoryError(name)
+            if status.st_dev != device:
+                raise SpoolError(f"{self.root / name} is on another file system", "renames cannot cross")
+
+    def add_channel(self, channel: str) -> None:
+        """Make the drop box of a channel, durably."""
+        with self.at("outgoing") as outgoing:
+            atomic.ensure_directory(channel, at=outgoing)
+
+    def drop(
+        self, channel: str, data: bytes | None, *, name: str = "", files: Mapping[str, bytes] | None = None
+    ) -> Entry:
+        """Hand a message over: durable when this returns. `name` is for people, `files` make a bundle.
+
+        Raises OSError (disk full, no permission) with nothing dropped.
+        """
+        entry_id = self._minter.mint()
+        full = identity.file_name(entry_id, f"{name}{ready.BUNDLE}" if files else name)
+        self.add_channel(channel)
+        with self.at("tmp") as tmp, self.at(f"outgoing/{channel}") as outgoing:
+            try:
+                if files:
+                    self._write_bundle(tmp, full, data, files)
+                else:
+                    atomic.write_new(full, data or b"", at=tmp, mode=0o660)
+                os.rename(full, full, src_dir_fd=tmp, dst_dir_fd=outgoing)
+            except BaseException:
+                self._discard(tmp, full)
+                raise
+            atomic.sync_directory(outgoing)
+        return self._entry(f"outgoing/{channel}", full, entry_id)
+
+    def _write_bundle(self, tmp: int, name: str, body: bytes | None, files: Mapping[str, bytes]) -> None:
+        os.mkdir(name, 0o770, dir_fd=tmp)
+        with atomic.directory(name, at=tmp) as bundle:
+            if body is not None:
+                atomic.write_new("body", body, at=bundle, mode=0o660)
+            atomic.ensure_directory("files", at=bundle)
+            with atomic.directory("files", at=bundle) as inner:
+                for each, data in files.items():
+                    atomic.write_new(each, data, at=inner, mode=0o660)
+                atomic.sync_directory(inner)
+            atomic.sync_directory(bundle)
+
+    def _discard(self, tmp: int, name: str) -> None:
+        with suppress(OSError):
+            os.unlink(name, dir_fd=tmp)
+            return
+        import shutil
+
+        shutil.rmtree(name, ignore_errors=True, dir_fd=tmp)
+
+    def find(self, entry_id: str, channel: str | None = None, name: str | None = None) -> Entry | None:
+        """Where an entry is, and what came of it; None: nowhere. Cheap where channel and name are known."""
+        for _ in range(2):  # it may be put back to outgoing/ just behind the first look
+            for state in STATES:
+                for place in self._places(state, channel, entry_id):
+                    for each in [name] if name else self.names(place):
+                        if each.startswith(entry_id) and not each.endswith(WHY) and self.has(place, each):
+                            return self._entry(place, each, entry_id)
+        return None
+
+    def sweep(self) -> int:
+        """Remove what writers left in `tmp/` long ago. Returns how many."""
+        swept = 0
+        with self.at("tmp") as tmp:
+            for name in os.listdir(tmp):
+                with suppress(FileNotFoundError):
+                    if self._clock() - os.stat(name, dir_fd=tmp, follow_symlinks=False).st_mtime > _STALE:
+                        self._discard(tmp, name)
+                        swept += 1
+        return swept
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """State → channel → entries, by looking; `sent` counts the newest day only."""
+        found: dict[str, dict[str, int]] = {}
+        for state in STATES:
+            for channel in self.channels(state):
+                names = self.names(f"{state}/{channel}")
+                if state == "sent":
+                    names = self.names(f"sent/{channel}/{max(names)}") if names else []
+                found.setdefault(state, {})[channel] = sum(not ready.ignored(each) for each in names)
+        return found
+
+    def at(self, path: str) -> AbstractContextManager[int]:
+        """A descriptor of a directory below the root, as a context."""
+        return atomic.directory(path, at=self.fd)
+
+    def names(self, path: str) -> list[str]:
+        """What lies in a directory below the root; nothing where there is no such directory."""
+        try:
+            with self.at(path) as at:
+                return os.listdir(at)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def channels(self, state: str) -> list[str]:
+        """The channel directories of a state, sorted."""
+        with self.at(state) as at, os.scandir(at) as children:
+            return sorted(child.name for child in children if child.is_dir(follow_symlinks=False))
+
+    def has(self, path: str, name: str) -> bool:
+        """Whether anything of that name lies in a directory below the root."""
+        try:
+            with self.at(path) as at:
+                return atomic.exists(name, at=at)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def _places(self, state: str, channel: str | None, entry_id: str) -> Iterator[str]:
+        for each in [channel] if channel else self.channels(state):
+            if state != "sent":
+                yield f"{state}/{each}"
+                continue
+            written = f"{entry_id[:4]}-{entry_id[4:6]}-{entry_id[6:8]}"
+            yield from (f"sent/{each}/{day}" for day in sorted(self.names(f"sent/{each}")) if day >= written)
+        if state == "failed" and channel is None:
+            yield state
+
+    def _entry(self, place: str, name: str, entry_id: str) -> Entry:
+        state, _, rest = place.partition("/")
+        known: dict[str, Any] = {}
+        with suppress(OSError):  # a writer need not be allowed to read either
+            if state == "sent":
+                with self.at("state") as at:
+                    known = journal.lookup(at, entry_id)
+            elif state == "failed":
+                first = (self.root / place / (name + WHY)).read_text("utf-8").partition("\n")[0]
+                known = {"reason": first.partition("  ")[2]}
+        return Entry(entry_id, rest.partition("/")[0], name, state, self.root / place / name, **known)
