@@ -1,0 +1,255 @@
+"""Outbound: wake, scan, claim, post, settle.
+
+Owns which channels are worked on. Promises one message in flight a channel, in order, and that no
+channel waits for another. A wake-up is cleared before the scan, and the scan runs on a timer anyway.
+Knows neither the poller nor where a wake-up comes from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from spoolbridge import backoff, outgoing
+from spoolbridge.channels import Registry
+from spoolbridge.claim import Claim
+from spoolbridge.errors import MessageError, SpoolError, TokenRefusedError, UnknownChannelError
+from spoolbridge.intake import Intake
+from spoolbridge.outcome import Closed, Refused, Sent
+from spoolbridge.outgoing import OutgoingMessage
+from spoolbridge.posting import Cancelled, NotNowError, Posting, Reused
+
+RESCAN = 2.0  # seconds; what no event told of is found within them
+LEASE_WAIT = 30.0  # seconds for which a writer may keep a claimed file open
+_LEASE_LOOK = 0.05  # seconds between two looks at it
+_FINISH = 5.0  # seconds that what is being posted gets when the service stops
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Parked:
+    """A channel that Discord closed to the bot. Times in unix seconds."""
+
+    since: float
+    until: float
+    reason: str
+
+
+class Dispatcher:
+    """Posts what is dropped. `ring` may be called from any thread of the loop's process."""
+
+    def __init__(
+        self, intake: Intake, posting: Posting, registry: Callable[[], Registry], *,
+        clock: Callable[[], float] = time.time, rescan: float = RESCAN,
+    ) -> None:  # fmt: skip
+        self._intake = intake
+        self._posting = posting
+        self._registry = registry
+        self._clock = clock
+        self._rescan = rescan
+        self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._active: dict[str, asyncio.Task[None]] = {}
+        self._again: dict[str, asyncio.TimerHandle] = {}
+        #: channel → claims that are not settled: of a former service, or left when the disk refused.
+        self._claims: dict[str, list[Claim]] = {}
+        self._finishing = False
+        #: Channels whose entry waits for another start (`NotNowError`).
+        self._deferred: set[str] = set()
+        #: channel → why it is closed to the bot, and when it is tried again.
+        self.parked: dict[str, Parked] = {}
+        #: channel → what the disk refused, in words.
+        self.disk: dict[str, str] = {}
+        self.last_sent: dict[str, float] = {}
+
+    def ring(self) -> None:
+        """Something may have been dropped: look again."""
+        with suppress(RuntimeError):  # the loop is closed; nobody is left to look
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    async def run(self) -> None:
+        """Dispatch until cancelled; `finish` first lets what is under way be settled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await self._recover()
+                while True:
+                    self._wake.clear()
+                    await self._scan(tasks)
+                    await self._woken(self._rescan)
+        finally:
+            for timer in self._again.values():
+                timer.cancel()
+
+    async def drain(self) -> None:
+        """Dispatch until nothing is left that could go out now, then return."""
+        async with asyncio.TaskGroup() as tasks:
+            await self._recover()
+            while True:
+                self._wake.clear()
+                await self._scan(tasks)
+                soon = self._loop.time() + RESCAN
+                if self._active:
+                    await asyncio.wait(self._active.values(), return_when=asyncio.FIRST_COMPLETED)
+                elif any(timer.when() <= soon for timer in self._again.values()):
+                    await self._woken(RESCAN)
+                else:
+                    return
+
+    async def finish(self) -> None:
+        """Claim nothing more, and let what is being posted be settled: a few seconds at most."""
+        self._finishing = True
+        busy = [task for channel, task in self._active.items() if channel not in self._posting.waiting]
+        if busy:
+            await asyncio.wait(busy, timeout=_FINISH)
+
+    async def _woken(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+
+    async def _recover(self) -> None:
+        for claim in await asyncio.to_thread(lambda: list(self._intake.recover())):
+            self._claims.setdefault(claim.channel, []).append(claim)
+            log.info("%s recovered", claim)
+
+    async def _scan(self, tasks: asyncio.TaskGroup) -> None:
+        look = await asyncio.to_thread(self._intake.look)
+        if look.strays:
+            known = ", ".join(self._registry().addresses[:5]) or "none yet"
+            hint = f"name a channel: outgoing/<channel>/<name>; there are {known}"
+            await asyncio.to_thread(self._intake.refuse_strays, look.strays, hint)
+        unsettled = {channel for channel, claims in self._claims.items() if claims}
+        waiting = {channel for channel, count in look.waiting.items() if count}
+        for channel in (waiting | unsettled) - look.held - self._active.keys():
+            if self._open(channel):
+                self._start(tasks, channel)
+
+    def _open(self, channel: str) -> bool:
+        parked = self.parked.get(channel)
+        if self._finishing or channel in self._deferred:
+            return False
+        return parked is None or self._clock() >= parked.until
+
+    def _start(self, tasks: asyncio.TaskGroup, channel: str) -> None:
+        if timer := self._again.pop(channel, None):
+            timer.cancel()
+        task = tasks.create_task(self._work(channel), name=f"channel {channel}")
+        self._active[channel] = task
+        task.add_done_callback(lambda _: self._active.pop(channel, None))
+
+    async def _work(self, channel: str) -> None:
+        """Everything that is ready in one channel, one after another."""
+        claims = self._claims.setdefault(channel, [])
+        try:
+            while True:
+                if not claims:
+                    found = await asyncio.to_thread(self._intake.claim, channel)
+                    if not isinstance(found, Claim):
+                        break
+                    claims.append(found)
+                carried = await self._carry(claims[0])
+                del claims[0]
+                if not carried or self._finishing:
+                    return
+            self.disk.pop(channel, None)
+            if found is not None:
+                self._look_again(channel, found)
+        except NotNowError:
+            self._deferred.add(channel)
+        except OSError as error:
+            self._disk_refused(channel, error)
+
+    def _look_again(self, channel: str, seconds: float) -> None:
+        def look() -> None:
+            self._again.pop(channel, None)
+            self._wake.set()
+
+        self._again[channel] = self._loop.call_later(seconds, look)
+
+    def _disk_refused(self, channel: str, error: OSError) -> None:
+        """Nothing was posted without its `try`. Room may come back; after EIO nothing can be believed."""
+        if error.errno == errno.EIO:
+            hint = "check it before you start again"
+            raise SpoolError(f"the disk fails ({error.strerror})", hint) from error
+        if channel not in self.disk:
+            log.error("%s waits: the disk refuses (%s)", channel, error.strerror or error)
+        self.disk[channel] = error.strerror or str(error)
+        self._look_again(channel, self._rescan)
+
+    async def _carry(self, claim: Claim) -> bool:
+        """One claimed entry to its settlement. False: the channel has to wait."""
+        try:
+            message = await self._read(claim)
+            if message is None:
+                await asyncio.to_thread(claim.release)
+                log.warning("%s released: somebody keeps it open for writing", claim)
+                return False
+            channel = self._registry().resolve(claim.channel)
+        except FileNotFoundError:
+            log.info("%s cancelled: it was taken out of sending/", claim)
+            return True
+        except UnknownChannelError as error:
+            choice = error.choices[0] if error.choices else "CHANNEL"
+            await self._fail(claim, error.what, error.hint, to=choice)
+            return True
+        except MessageError as error:
+            await self._fail(claim, error.what, error.hint)
+            return True
+        try:
+            outcome = await self._posting.post(claim, channel.id, message)
+        except (OSError, TokenRefusedError, NotNowError):
+            raise
+        except Exception as error:
+            log.exception("%s failed by a bug", claim)
+            await self._fail(claim, f"the bridge itself failed ({type(error).__name__})", "see its log")
+            return True
+        return await self._settle(claim, outcome)
+
+    async def _read(self, claim: Claim) -> OutgoingMessage | None:
+        """The message, once its writer has closed it; None: 30 s were not enough."""
+        for _ in range(int(LEASE_WAIT / _LEASE_LOOK)):
+            content = await asyncio.to_thread(claim.read)
+            if content is not None:
+                return await asyncio.to_thread(outgoing.parse, claim.rest, content.body, content.files)
+            await asyncio.sleep(_LEASE_LOOK)
+        return None
+
+    async def _settle(self, claim: Claim, outcome: Sent | Refused | Closed | Cancelled | Reused) -> bool:
+        try:
+            if isinstance(outcome, Sent):
+                await asyncio.to_thread(claim.sent)
+                log.info("%s sent as %d", claim, outcome.message_id)
+                self.last_sent[claim.channel] = self._clock()
+                self.parked.pop(claim.channel, None)
+            elif isinstance(outcome, Refused):
+                await self._fail(claim, outcome.reason)
+            elif isinstance(outcome, Reused):
+                hint = "drop it under a plain name"
+                await self._fail(claim, "this ID belongs to another message, sent before", hint, fresh=True)
+            elif isinstance(outcome, Closed):
+                await asyncio.to_thread(claim.release)
+                self._park(claim, outcome)
+                return False
+        except FileNotFoundError:
+            log.warning("%s settled, but it was taken out of sending/", claim)
+        return True
+
+    async def _fail(
+        self, claim: Claim, reason: str, hint: str = "", *, to: str | None = None, fresh: bool = False
+    ) -> None:
+        place = await asyncio.to_thread(claim.failed, reason, hint=hint, to=to, fresh=fresh)
+        log.warning("%s failed: %s", place.removeprefix("failed/"), reason)
+
+    def _park(self, claim: Claim, outcome: Closed) -> None:
+        now = self._clock()
+        before = self.parked.get(claim.channel)
+        since = before.since if before else now
+        until = now + backoff.delay(now - since)
+        self.parked[claim.channel] = Parked(since, until, outcome.reason)
+        log.warning("%s released, the channel parked for %.0f s: %s", claim, until - now, outcome.reason)

@@ -1,0 +1,311 @@
+"""The service: the only place where everything is built, and where it ends.
+
+Owns the spool's lock, the tasks and the signals. A task that dies ends the service, for half a
+service looks alive; an expected error ends it with its sentence. SIGTERM and SIGINT let requests in
+flight finish; what is not settled then lies in `sending/` and is recovered at the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from spoolbridge import __version__, atomic, backoff, lock, status
+from spoolbridge.channels import Watched
+from spoolbridge.cursor import Cursors
+from spoolbridge.deliveries import Delivery
+from spoolbridge.discord.client import DiscordClient
+from spoolbridge.dispatcher import Dispatcher
+from spoolbridge.errors import SettingsError, SpoolbridgeError, SpoolError, UnreachableError
+from spoolbridge.gt_mail import GtMail
+from spoolbridge.inbox_file import InboxFile
+from spoolbridge.incoming import IncomingMessage
+from spoolbridge.incoming_file import IncomingFile
+from spoolbridge.intake import Intake
+from spoolbridge.journal import Journal
+from spoolbridge.poller import Poller
+from spoolbridge.posting import NotNowError, Posting
+from spoolbridge.readback import Bot
+from spoolbridge.settings import Settings
+from spoolbridge.spool import Spool
+from spoolbridge.watcher import Watcher
+
+FORMAT = 1  # of state/; a newer one is refused
+_FORMAT_FILE = "format.json"
+_SWEEP = 24 * 3600.0  # seconds between two sweeps of tmp/
+_LOOK = 1.0  # seconds between two looks at whether the status has changed
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Parts:
+    """Everything a running service is made of; who builds another face on it reads here."""
+
+    settings: Settings
+    spool: Spool
+    registry: Watched
+    client: DiscordClient
+    bot: Bot
+    posting: Posting
+    dispatcher: Dispatcher
+    poller: Poller
+    watcher: Watcher
+    mail: GtMail | None
+    since: float
+
+
+async def run(
+    settings: Settings,
+    *,
+    once: bool = False,
+    ready: Callable[[Parts], None] | None = None,
+    report: Callable[[IncomingMessage], None] | None = None,
+) -> None:
+    """Serve until a signal comes; with `once`, drain both ways and return.
+
+    Raises SpoolbridgeError for what is expected to go wrong: no token, a refused token, a spool that
+    another service holds, a disk that fails.
+    """
+    # The kernel sends it when a writer opens a file that we hold a lease on; its default ends the process.
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    last_acts: list[Callable[[], Awaitable[None]]] = []
+
+    def built(parts: Parts) -> None:
+        last_acts.append(parts.dispatcher.finish)
+        if ready:
+            ready(parts)
+
+    serving = asyncio.ensure_future(_serve(settings, stop, once=once, built=built, report=report))
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not serving.done():
+            log.info("stopping")
+            for act in last_acts:
+                await act()
+            serving.cancel()
+        await _result(serving)
+    finally:
+        stopping.cancel()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def _result(serving: asyncio.Future[None]) -> None:
+    """The expected error behind a group of them, or the bug itself."""
+    try:
+        with suppress(asyncio.CancelledError):
+            await serving
+    except BaseExceptionGroup as group:
+        expected, _ = group.split(SpoolbridgeError)
+        error: BaseException = expected or group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
+
+
+async def _serve(
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    once: bool,
+    built: Callable[[Parts], None],
+    report: Callable[[IncomingMessage], None] | None,
+) -> None:
+    async with _built(settings, report, once=once) as parts:
+        built(parts)
+        if once:
+            await parts.dispatcher.drain()
+            await parts.poller.cycle()
+            return
+        flows: Sequence[Coroutine[object, object, None]] = [
+            parts.dispatcher.run(),
+            parts.poller.run(stop),
+            _keep_status(parts),
+            _keep_house(parts),
+            *([parts.mail.work()] if parts.mail else []),
+        ]
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for flow in flows:
+                    tasks.create_task(flow)
+        finally:
+            with suppress(OSError):
+                status.write(parts.spool, {**_facts(parts), "stopped": True})
+
+
+@asynccontextmanager
+async def _built(
+    settings: Settings, report: Callable[[IncomingMessage], None] | None, *, once: bool
+) -> AsyncIterator[Parts]:
+    if not settings.token:
+        raise SettingsError("no bot token", "put DISCORD_BOT_TOKEN=… into .env, or try: spoolbridge demo")
+    async with AsyncExitStack() as stack:
+        spool = Spool.create(settings.spool)
+        stack.callback(spool.close)
+        stack.enter_context(lock.holding(spool))
+        first_start = _first_start(spool)
+        registry = Watched(settings.channels)
+        for address in registry().addresses:
+            spool.add_channel(address)
+        state = stack.enter_context(spool.at("state"))
+        journal = Journal(state)
+        stack.callback(journal.close)
+        if journal.torn:
+            log.warning("journal: a torn last line of %d bytes was cut and kept aside", len(journal.torn))
+        client = await stack.enter_async_context(DiscordClient(settings.token, api_url=settings.api_url))
+        log.info("spool %s held by process %s", spool.root, lock.holder(spool))
+        bot = await _identify(client, settings)
+        posting = Posting(journal, client, bot, sleep=_do_not_wait if once else asyncio.sleep)
+        dispatcher = Dispatcher(Intake(spool), posting, registry)
+        watcher = Watcher(spool.root, dispatcher.ring)
+        await asyncio.to_thread(watcher.start)
+        stack.callback(watcher.stop)
+        deliveries, mail = _deliveries(settings, spool, stack)
+        poller = Poller(
+            client, registry, deliveries,
+            globs=settings.poll, interval=settings.poll_interval, guild_id=bot.guild_id, own_id=bot.id,
+            first_start=first_start, report=report,
+        )  # fmt: skip
+        yield Parts(
+            settings, spool, registry, client, bot, posting, dispatcher, poller, watcher, mail, time.time()
+        )
+
+
+def _deliveries(
+    settings: Settings, spool: Spool, stack: AsyncExitStack
+) -> tuple[list[Delivery], GtMail | None]:
+    cursors = Cursors(spool.fd)
+    stack.callback(cursors.close)
+    deliveries: list[Delivery] = [IncomingFile(spool.fd, cursors), InboxFile(settings.inbox, cursors)]
+    mail = None
+    if settings.gt == "auto" and settings.town:
+        mail = GtMail(spool.fd, cursors, town=settings.town, routes=settings.routes)
+        deliveries.append(mail)
+    for delivery in deliveries:
+        delivery.recover()
+    return deliveries, mail
+
+
+async def _do_not_wait(seconds: float) -> None:
+    raise NotNowError
+
+
+async def _identify(client: DiscordClient, settings: Settings) -> Bot:
+    """Who the token is and which guild it serves, however long Discord takes to answer."""
+    began = time.monotonic()
+    while True:
+        try:
+            me = await client.me()
+            guild_id = settings.guild_id or await _only_guild(client)
+            log.info("logged in as %d in guild %d", int(me["id"]), guild_id)
+            return Bot(int(me["id"]), guild_id)
+        except UnreachableError as error:
+            seconds = error.retry_after or backoff.delay(time.monotonic() - began)
+            log.warning("Discord does not answer (%s); trying again in %.0f s", error.what, seconds)
+            await asyncio.sleep(seconds)
+
+
+async def _only_guild(client: DiscordClient) -> int:
+    guilds = await client.guilds()
+    if len(guilds) == 1:
+        return int(guilds[0]["id"])
+    if not guilds:
+        raise SettingsError("the bot is in no guild", "invite it first: spoolbridge doctor shows the address")
+    ids = " or ".join(str(guild["id"]) for guild in guilds[:5])
+    raise SettingsError(f"the bot is in {len(guilds)} guilds", f"set DISCORD_GUILD_ID to {ids}")
+
+
+def _first_start(spool: Spool) -> float:
+    """When this spool was first served, in unix seconds; also refuses a state that a newer version wrote."""
+    with spool.at("state") as state:
+        path = spool.root / "state" / _FORMAT_FILE
+        if not path.exists():
+            made = {"format": FORMAT, "first_start": round(time.time(), 3)}
+            atomic.replace(_FORMAT_FILE, json.dumps(made).encode(), at=state)
+        try:
+            found = json.loads(path.read_text("utf-8"))
+            version, first_start = int(found["format"]), float(found["first_start"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise SpoolError(f"{path} cannot be read", "it holds the format of state/; restore it") from None
+    if version > FORMAT:
+        raise SpoolError(f"a newer spoolbridge (format {version}) has served this spool", "upgrade this one")
+    return first_start
+
+
+async def _keep_house(parts: Parts) -> None:
+    """Drop boxes for new channels soon after the file names them; once a day a sweep of `tmp/`."""
+    swept, known = -_SWEEP, parts.registry()
+    while True:
+        if parts.registry() is not known:
+            known = parts.registry()
+            for address in known.addresses:
+                with suppress(OSError):  # a full disk is the dispatcher's to tell
+                    await asyncio.to_thread(parts.spool.add_channel, address)
+        if time.monotonic() - swept > _SWEEP:
+            swept = time.monotonic()
+            await asyncio.to_thread(parts.spool.sweep)
+        await asyncio.sleep(status.EVERY)
+
+
+async def _keep_status(parts: Parts) -> None:
+    """Rewrite STATUS whenever something in it has changed, and now and then in any case."""
+    written, before = 0.0, ""
+    while True:
+        facts = _facts(parts)
+        now = json.dumps({**facts, "at": 0, "discord": 0})
+        if now != before or time.monotonic() - written > status.EVERY:
+            with suppress(OSError):
+                await asyncio.to_thread(status.write, parts.spool, facts)
+            written, before = time.monotonic(), now
+        await asyncio.sleep(_LOOK)
+
+
+def _facts(parts: Parts) -> status.Facts:
+    client, mail = parts.client, parts.mail
+    answered = client.answered_at
+    return {
+        "at": time.time(),
+        "version": __version__,
+        "pid": lock.holder(parts.spool),
+        "since": parts.since,
+        "bot": {"id": str(parts.bot.id), "guild_id": str(parts.bot.guild_id)},
+        "discord": {
+            "answered_at": answered and time.time() - (time.monotonic() - answered),
+            "paused_because": client.paused_because,
+            "invalid_requests": client.invalid_requests,
+        },
+        "mail": mail and {
+            "pending": mail.pending, "given_up": mail.given_up, "possibly_twice": mail.possibly_twice,
+            "last_error": mail.last_error, "last_success": mail.last_success,
+        },
+        "channels": _channel_facts(parts),
+        "findings": [each for each in (parts.registry.problem, parts.watcher.problem) if each],
+    }  # fmt: skip
+
+
+def _channel_facts(parts: Parts) -> dict[str, status.Facts]:
+    said: dict[str, status.Facts] = {address: {} for address in parts.registry().addresses}
+    dispatcher = parts.dispatcher
+    for channel, parked in dispatcher.parked.items():
+        said.setdefault(channel, {}).update(parked=parked.reason, next_try=parked.until)
+    for channel, (due, reason) in parts.posting.waiting.items():
+        said.setdefault(channel, {}).update(next_try=due, reason=reason)
+    for channel, reason in dispatcher.disk.items():
+        said.setdefault(channel, {})["disk"] = reason
+    for channel, at in dispatcher.last_sent.items():
+        said.setdefault(channel, {})["last_sent"] = at
+    for channel, problem in parts.poller.problems.items():
+        said.setdefault(channel, {})["inbound"] = problem
+    return said
