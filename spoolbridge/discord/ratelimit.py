@@ -1,0 +1,226 @@
+"""When a request may go: `acquire` gives a permit or the seconds to wait, `Permit.complete` takes the answer.
+
+Owns every limit that Discord sets: buckets learnt from headers, one request in flight per lane (route and
+channel or guild), the whole bot's requests per second, and the breaker. Promises: no lane waits for
+another's limit, only for one that is really shared; what a 429 says outweighs every figure; what was idle is
+forgotten. Must never open a connection, read a clock or sleep: `now` is given, in seconds of a clock that
+does not jump.
+
+A bucket is known by the hash in its headers and the channel or guild; since January 2026 an equal hash means
+one limit (discord-api-docs #8073). Which hash a route has is only learnt from its first answer, hence one in
+flight per lane; that is also what keeps a channel's messages in order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from types import TracebackType
+
+from spoolbridge.discord.breaker import Breaker
+from spoolbridge.discord.bucket import SLACK, Bucket, Figures
+from spoolbridge.discord.routes import Route
+
+BUCKET = "X-RateLimit-Bucket"
+GLOBAL = "X-RateLimit-Global"
+SCOPE = "X-RateLimit-Scope"
+
+#: Discord allows 50 requests a second; 45 leave room for 0.1 s of jitter on the way (discord-api-docs #5144).
+PER_SECOND = 45
+#: Of those, writes and reads each leave some to the other: a post before a poll, but never no poll at all.
+WRITES_PER_SECOND = 40
+READS_AT_LEAST = 5
+#: Reads stop here, whoever used the budget, so that a post finds room at once.
+READS_STOP_AT = 30
+WINDOW = 1.0
+
+#: Seconds between two requests of a self-paced route to one channel: about 5 in 5 s are granted, whatever
+#: the headers of a success say; a limit above the second figure is not believed (discord-api-docs #8161).
+SELF_PACE = 1.0
+CREDIBLE_LIMIT = 100
+
+#: Seconds between two looks for what has been idle.
+SWEEP = 60.0
+#: Seconds to wait where a 429 names none.
+UNNAMED_WAIT = 5.0
+
+TOO_MANY = 429
+INVALID = frozenset({401, 403, TOO_MANY})
+
+
+class Budget:
+    """The whole bot's requests per second, as those of the last second: no burst can reach 50."""
+
+    def __init__(self) -> None:
+        self._recent: deque[tuple[float, bool]] = deque()
+        self._paused_until = -math.inf
+
+    def wait(self, now: float, *, writes: bool) -> float:
+        if now < self._paused_until:
+            return self._paused_until - now
+        while self._recent and self._recent[0][0] <= now - WINDOW:
+            self._recent.popleft()
+        # One hair over: now + wait, rounded, must find the oldest gone.
+        return 0.0 if self._has_room(writes=writes) else self._recent[0][0] + WINDOW - now + 1e-6
+
+    def _has_room(self, *, writes: bool) -> bool:
+        used = len(self._recent)
+        written = sum(wrote for _, wrote in self._recent)
+        if writes:
+            return used < PER_SECOND and written < WRITES_PER_SECOND
+        return used < READS_STOP_AT or (used < PER_SECOND and used - written < READS_AT_LEAST)
+
+    def take(self, now: float, *, writes: bool) -> None:
+        self._recent.append((now, writes))
+
+    def pause(self, seconds: float, now: float) -> None:
+        self._paused_until = max(self._paused_until, now + seconds)
+
+
+class Lane:
+    """One route to one channel or guild: at most one request under way."""
+
+    def __init__(self) -> None:
+        self.busy = False
+        self.not_before = -math.inf
+
+
+class RateLimiter:
+    """Every limit of one bot. `breaker` may be read by whoever reports."""
+
+    def __init__(self) -> None:
+        self.breaker = Breaker()
+        self._budget = Budget()
+        self._lanes: dict[tuple[str, str, int], Lane] = {}
+        self._hashes: dict[tuple[str, str], str] = {}
+        self._buckets: dict[tuple[str, int], Bucket] = {}
+        self._swept_at = -math.inf
+
+    def acquire(self, route: Route, now: float) -> Permit | float:
+        """A permit for one request that leaves now, or the seconds after which to ask again.
+
+        `math.inf` where the lane's request is still under way: ask again when its permit is given back.
+        """
+        self._sweep(now)
+        lane = self._lanes.setdefault(route.key, Lane())
+        if lane.busy:
+            return math.inf
+        bucket = self._bucket(route)
+        wait = max(
+            self.breaker.wait(now),
+            lane.not_before - now,
+            bucket.wait(now) if bucket else 0.0,
+            self._budget.wait(now, writes=route.writes),
+        )
+        return wait if wait > 0 else self._permit(route, lane, bucket, now)
+
+    def _permit(self, route: Route, lane: Lane, bucket: Bucket | None, now: float) -> Permit:
+        lane.busy = True
+        if route.self_paced:
+            lane.not_before = now + SELF_PACE
+        if bucket:
+            bucket.take(now)
+        self._budget.take(now, writes=route.writes)
+        return Permit(self, route, lane=lane, bucket=bucket, probe=self.breaker.enter())
+
+    def _bucket(self, route: Route) -> Bucket | None:
+        hashed = self._hashes.get((route.method, route.template))
+        return None if hashed is None else self._buckets.get((hashed, route.major))
+
+    def learn(self, route: Route, headers: Mapping[str, str], now: float, *, status: int) -> Bucket | None:
+        """The bucket that these headers are about, brought up to date; None where they name none."""
+        figures, hashed = Figures.read(headers), headers.get(BUCKET)
+        if figures is None or hashed is None or headers.get(SCOPE) == "shared":
+            return None
+        if status < 400 and route.self_paced and figures.limit > CREDIBLE_LIMIT:
+            return None
+        self._hashes[route.method, route.template] = hashed
+        bucket = self._buckets.setdefault((hashed, route.major), Bucket())
+        bucket.learn(figures, now)
+        return bucket
+
+    def pause(self, seconds: float, now: float) -> None:
+        """Let nothing through for so long: a 429 of scope `global`."""
+        self._budget.pause(seconds, now)
+
+    def _sweep(self, now: float) -> None:
+        if now - self._swept_at < SWEEP:
+            return
+        self._swept_at = now
+        self._buckets = {key: bucket for key, bucket in self._buckets.items() if not bucket.idle(now)}
+        self._lanes = {key: lane for key, lane in self._lanes.items() if lane.busy or lane.not_before > now}
+
+
+class Permit:
+    """Leave for one request. Give it back exactly once: `complete` with the answer, or `cancel`.
+
+    As a context manager it cancels itself where the block ends without an answer.
+    """
+
+    def __init__(
+        self, limiter: RateLimiter, route: Route, *, lane: Lane, bucket: Bucket | None, probe: bool
+    ) -> None:
+        self._limiter = limiter
+        self._route = route
+        self._lane = lane
+        self._bucket = bucket
+        self._probe = probe
+        self._open = True
+
+    def __enter__(self) -> Permit:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()
+
+    def cancel(self) -> None:
+        """No answer came. What was counted stays counted: the server may have seen the request."""
+        if self._open:
+            self._close()
+            self._limiter.breaker.cancel(probe=self._probe)
+
+    def complete(
+        self,
+        headers: Mapping[str, str],
+        now: float,
+        *,
+        status: int,
+        retry_after: float | None = None,
+        edge: bool = False,
+    ) -> None:
+        """Learn from the answer. `retry_after` is in seconds, from the body where it names them.
+
+        `edge`: Cloudflare answered in Discord's place; its answer says nothing about any bucket.
+        Raises RuntimeError where the permit was given back before.
+        """
+        if not self._open:
+            raise RuntimeError("a permit is given back once")
+        self._close()
+        breaker = self._limiter.breaker
+        if status in INVALID and headers.get(SCOPE) != "shared":
+            breaker.count_invalid(now)
+        if edge:
+            breaker.turned_away(now, retry_after, probe=self._probe)
+            return
+        breaker.leave(now, probe=self._probe)
+        bucket = self._limiter.learn(self._route, headers, now, status=status)
+        if status == TOO_MANY:
+            self._delay(headers, now, UNNAMED_WAIT if retry_after is None else retry_after, bucket)
+
+    def _close(self) -> None:
+        self._open = False
+        self._lane.busy = False
+        if self._bucket:
+            self._bucket.release()
+
+    def _delay(self, headers: Mapping[str, str], now: float, seconds: float, bucket: Bucket | None) -> None:
+        if headers.get(SCOPE) == "global" or headers.get(GLOBAL, "").lower() == "true":
+            self._limiter.pause(seconds + SLACK, now)
+        elif bucket and headers.get(SCOPE) == "user" and bucket.empty:
+            bucket.block(seconds, now)
+        else:
+            # With tokens left, or for everybody in that channel, it is another limit than the bucket's.
+            self._lane.not_before = max(self._lane.not_before, now + seconds + SLACK)

@@ -1,0 +1,129 @@
+"""Every request that the bridge makes: its method, its path, and the key of its rate limit.
+
+Promises: ids are ints outside and digits in the path; an emoji is percent-encoded as a whole, so no text
+can reach another path. Must never hold a route that nothing calls, nor a token.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from spoolbridge.errors import RefusedError
+
+UNKNOWN_EMOJI = 10014
+
+#: `name:id` of a guild's own emoji, also as people copy it: `<:name:id>`, `<a:name:id>`.
+_CUSTOM_EMOJI = re.compile(r"<?(?:a?:)?(\w{2,32}:\d{15,20})>?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Route:
+    """One kind of request to one place.
+
+    `template` is the path with its parameters named. `major` is the channel or guild that the path is
+    about (0: none): Discord counts each of them by itself. `self_paced` marks the one route whose headers
+    promise more than the server grants (discord-api-docs #8161).
+    """
+
+    method: str
+    template: str
+    path: str
+    major: int = 0
+    self_paced: bool = False
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What one limit counts, as far as is known before the first answer."""
+        return self.method, self.template, self.major
+
+    @property
+    def writes(self) -> bool:
+        return self.method != "GET"
+
+    @property
+    def about_messages(self) -> bool:
+        """Whether a refusal here says that the channel is closed, and not just this one act in it."""
+        return self.template in (_CHANNEL, _MESSAGES)
+
+
+_CHANNEL = "/channels/{channel_id}"
+_MESSAGES = "/channels/{channel_id}/messages"
+_REACTION = "/channels/{channel_id}/messages/{message_id}/reactions/{emoji}/@me"
+
+
+def _route(method: str, template: str, *, self_paced: bool = False, **parameters: int | str) -> Route:
+    major = parameters.get("channel_id") or parameters.get("guild_id") or 0
+    assert isinstance(major, int)
+    texts = {name: quote(str(value), safe="") for name, value in parameters.items()}
+    return Route(method, template, template.format_map(texts), major, self_paced)
+
+
+def create_message(channel_id: int) -> Route:
+    return _route("POST", _MESSAGES, channel_id=channel_id)
+
+
+def channel_messages(channel_id: int) -> Route:
+    return _route("GET", _MESSAGES, self_paced=True, channel_id=channel_id)
+
+
+def create_reaction(channel_id: int, message_id: int, emoji: str) -> Route:
+    """Raises RefusedError for a text that cannot be an emoji: in a path, `..` would be another place."""
+    name = emoji_name(emoji)
+    return _route("PUT", _REACTION, channel_id=channel_id, message_id=message_id, emoji=name)
+
+
+def channel(channel_id: int) -> Route:
+    return _route("GET", _CHANNEL, channel_id=channel_id)
+
+
+def current_user() -> Route:
+    return _route("GET", "/users/@me")
+
+
+def current_guilds() -> Route:
+    return _route("GET", "/users/@me/guilds")
+
+
+def current_application() -> Route:
+    return _route("GET", "/applications/@me")
+
+
+def guild(guild_id: int) -> Route:
+    return _route("GET", "/guilds/{guild_id}", guild_id=guild_id)
+
+
+def guild_channels(guild_id: int) -> Route:
+    return _route("GET", "/guilds/{guild_id}/channels", guild_id=guild_id)
+
+
+def create_guild_channel(guild_id: int) -> Route:
+    return _route("POST", "/guilds/{guild_id}/channels", guild_id=guild_id)
+
+
+def active_threads(guild_id: int) -> Route:
+    return _route("GET", "/guilds/{guild_id}/threads/active", guild_id=guild_id)
+
+
+def guild_roles(guild_id: int) -> Route:
+    return _route("GET", "/guilds/{guild_id}/roles", guild_id=guild_id)
+
+
+def guild_member(guild_id: int, user_id: int) -> Route:
+    return _route("GET", "/guilds/{guild_id}/members/{user_id}", guild_id=guild_id, user_id=user_id)
+
+
+def emoji_name(text: str) -> str:
+    """The name that Discord's path wants: the emoji itself, or `name:id` of a guild's own.
+
+    Raises RefusedError for anything else. Every standard emoji holds a character beyond ASCII, so plain
+    words, empty text and dots are told apart without a table.
+    """
+    stripped = text.strip()
+    if custom := _CUSTOM_EMOJI.fullmatch(stripped):
+        return custom[1]
+    if stripped.isascii() or any(character.isspace() for character in stripped) or len(stripped) > 32:
+        hint = "give one emoji such as ✅, or name:id of the guild's own"
+        raise RefusedError("that is not an emoji", hint, code=UNKNOWN_EMOJI)
+    return stripped.encode("utf-8", "replace").decode("utf-8")
