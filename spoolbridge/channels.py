@@ -139,6 +139,19 @@ def add(path: Path, name: str, channel_id: int, *, rig: str | None = None) -> No
             atomic.replace(path.name, changed.encode(), at=at)
 
 
+def make(path: Path) -> None:
+    """An empty channels file where there is none."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic.directory(path.parent) as at:
+            atomic.replace(path.name, b"{}\n", at=at)
+
+
+def check(name: str, rig: str | None) -> None:
+    """Raises ChannelsError where these cannot stand in the file."""
+    _check_name(name, rig, Path("discord-channels.json"))
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8")

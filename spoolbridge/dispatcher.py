@@ -23,6 +23,7 @@ from spoolbridge.intake import Intake
 from spoolbridge.outcome import Closed, Refused, Sent
 from spoolbridge.outgoing import OutgoingMessage
 from spoolbridge.posting import Cancelled, NotNowError, Posting, Reused
+from spoolbridge.waiting import in_thread
 
 RESCAN = 2.0  # seconds; what no event told of is found within them
 LEASE_WAIT = 30.0  # seconds for which a writer may keep a claimed file open
@@ -114,16 +115,16 @@ class Dispatcher:
                 await self._wake.wait()
 
     async def _recover(self) -> None:
-        for claim in await asyncio.to_thread(lambda: list(self._intake.recover())):
+        for claim in await in_thread(lambda: list(self._intake.recover())):
             self._claims.setdefault(claim.channel, []).append(claim)
             log.info("%s recovered", claim)
 
     async def _scan(self, tasks: asyncio.TaskGroup) -> None:
-        look = await asyncio.to_thread(self._intake.look)
+        look = await in_thread(self._intake.look)
         if look.strays:
             known = ", ".join(self._registry().addresses[:5]) or "none yet"
             hint = f"name a channel: outgoing/<channel>/<name>; there are {known}"
-            await asyncio.to_thread(self._intake.refuse_strays, look.strays, hint)
+            await in_thread(self._intake.refuse_strays, look.strays, hint)
         unsettled = {channel for channel, claims in self._claims.items() if claims}
         waiting = {channel for channel, count in look.waiting.items() if count}
         for channel in (waiting | unsettled) - look.held - self._active.keys():
@@ -149,7 +150,7 @@ class Dispatcher:
         try:
             while True:
                 if not claims:
-                    found = await asyncio.to_thread(self._intake.claim, channel)
+                    found = await in_thread(self._intake.claim, channel)
                     if not isinstance(found, Claim):
                         break
                     claims.append(found)
@@ -187,7 +188,7 @@ class Dispatcher:
         try:
             message = await self._read(claim)
             if message is None:
-                await asyncio.to_thread(claim.release)
+                await in_thread(claim.release)
                 log.warning("%s released: somebody keeps it open for writing", claim)
                 return False
             channel = self._registry().resolve(claim.channel)
@@ -214,16 +215,16 @@ class Dispatcher:
     async def _read(self, claim: Claim) -> OutgoingMessage | None:
         """The message, once its writer has closed it; None: 30 s were not enough."""
         for _ in range(int(LEASE_WAIT / _LEASE_LOOK)):
-            content = await asyncio.to_thread(claim.read)
+            content = await in_thread(claim.read)
             if content is not None:
-                return await asyncio.to_thread(outgoing.parse, claim.rest, content.body, content.files)
+                return await in_thread(outgoing.parse, claim.rest, content.body, content.files)
             await asyncio.sleep(_LEASE_LOOK)
         return None
 
     async def _settle(self, claim: Claim, outcome: Sent | Refused | Closed | Cancelled | Reused) -> bool:
         try:
             if isinstance(outcome, Sent):
-                await asyncio.to_thread(claim.sent)
+                await in_thread(claim.sent)
                 log.info("%s sent as %d", claim, outcome.message_id)
                 self.last_sent[claim.channel] = self._clock()
                 self.parked.pop(claim.channel, None)
@@ -233,7 +234,7 @@ class Dispatcher:
                 hint = "drop it under a plain name"
                 await self._fail(claim, "this ID belongs to another message, sent before", hint, fresh=True)
             elif isinstance(outcome, Closed):
-                await asyncio.to_thread(claim.release)
+                await in_thread(claim.release)
                 self._park(claim, outcome)
                 return False
         except FileNotFoundError:
@@ -243,7 +244,7 @@ class Dispatcher:
     async def _fail(
         self, claim: Claim, reason: str, hint: str = "", *, to: str | None = None, fresh: bool = False
     ) -> None:
-        place = await asyncio.to_thread(claim.failed, reason, hint=hint, to=to, fresh=fresh)
+        place = await in_thread(claim.failed, reason, hint=hint, to=to, fresh=fresh)
         log.warning("%s failed: %s", place.removeprefix("failed/"), reason)
 
     def _park(self, claim: Claim, outcome: Closed) -> None:

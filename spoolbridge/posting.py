@@ -22,6 +22,7 @@ from spoolbridge.journal import History, Journal, PartHistory
 from spoolbridge.outcome import Closed, NotSent, Outcome, Refused, Sent, Unknown
 from spoolbridge.outgoing import OutgoingMessage, Part
 from spoolbridge.readback import Absent, Bot, Found, read_back
+from spoolbridge.waiting import in_thread
 
 NONCE_WINDOW = 120.0  # seconds; Discord says "the past few minutes" and no more (Create Message)
 LATE = 300.0  # seconds; what is older says when it was written
@@ -89,7 +90,7 @@ class Posting:
         posted without its `try`.
         """
         target = message.options.thread or channel_id
-        history = await asyncio.to_thread(self._journal.history, claim.id, target)
+        history = await in_thread(self._journal.history, claim.id, target)
         stamp = history.stamp if history.parts else self._stamp(claim)
         parts = outgoing.compose(message, stamp)
         if history.sent:
@@ -135,7 +136,7 @@ class Posting:
                 continue  # an earlier try may have succeeded: first read back
             if refused is not None:
                 return await self._failed(place, refused)
-            if not await asyncio.to_thread(claim.exists):
+            if not await in_thread(claim.exists):
                 await self._failed(place, Refused("an operator took it out of sending/"))
                 return Cancelled()
             tried = await self._try(place, known)
@@ -175,7 +176,7 @@ class Posting:
         async def journal_try() -> None:
             nonlocal asked
             try:
-                await asyncio.to_thread(
+                await in_thread(
                     self._journal.tried, *key,
                     parts=place.parts, stamp=place.stamp, digest=place.part.digest, files=place.part.sizes,
                 )  # fmt: skip
@@ -200,11 +201,11 @@ class Posting:
 
     async def _note(self, key: tuple[str, int, int], outcome: Outcome) -> None:
         if isinstance(outcome, Sent):
-            await asyncio.to_thread(self._journal.sent, *key, outcome.message_id, self._bot.guild_id)
+            await in_thread(self._journal.sent, *key, outcome.message_id, self._bot.guild_id)
         elif isinstance(outcome, Unknown):
-            await asyncio.to_thread(self._journal.unknown, *key)
+            await in_thread(self._journal.unknown, *key)
         else:
-            await asyncio.to_thread(self._journal.not_sent, *key)
+            await in_thread(self._journal.not_sent, *key)
 
     async def _resolve(
         self, claim: Claim, place: _Place, known: PartHistory
@@ -231,7 +232,7 @@ class Posting:
             return Sent(found.message_id)
         if not isinstance(found, Absent):
             return await self._undecided(place, found.reason)
-        await asyncio.to_thread(self._journal.not_sent, *key, read_back=True)
+        await in_thread(self._journal.not_sent, *key, read_back=True)
         if poisoned:
             reason = "the service died 3 times while posting this; it is not on Discord"
             return await self._failed(place, Refused(reason))
@@ -242,7 +243,7 @@ class Posting:
         return await self._failed(place, Refused(reason))
 
     async def _failed(self, place: _Place, refused: Refused) -> Refused:
-        await asyncio.to_thread(self._journal.failed, place.entry_id, place.channel_id, refused.reason)
+        await in_thread(self._journal.failed, place.entry_id, place.channel_id, refused.reason)
         return refused
 
     async def _after_failure(self, claim: Claim, outcome: NotSent | Unknown, alone: _Alone) -> None:
@@ -267,7 +268,7 @@ class Posting:
         await self._sleep(seconds)
 
     async def _known(self, place: _Place) -> PartHistory:
-        history = await asyncio.to_thread(self._journal.history, place.entry_id, place.channel_id)
+        history = await in_thread(self._journal.history, place.entry_id, place.channel_id)
         return history.part.get(place.number) or PartHistory()
 
     def _stamp(self, claim: Claim) -> str:

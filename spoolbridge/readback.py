@@ -7,7 +7,6 @@ an id that the journal gives to no other entry: an equal text dropped twice stay
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from spoolbridge.discord.client import DiscordClient
 from spoolbridge.errors import RefusedError
 from spoolbridge.journal import Journal, PartHistory
 from spoolbridge.outgoing import Part
+from spoolbridge.waiting import in_thread
 
 #: Seconds before the first try from which the channel is read: so far may our clock be ahead of theirs.
 MARGIN = 60.0
@@ -45,7 +45,7 @@ class Bot:
     """Who we are on Discord, and where."""
 
     id: int
-    guild_id: int | None
+    guild_id: int
 
 
 async def read_back(
@@ -59,7 +59,7 @@ async def read_back(
         anything = True
         for message in page:
             if _is_ours(message, bot.id, part):
-                owner = await asyncio.to_thread(journal.owner, int(message["id"]), since=since)
+                owner = await in_thread(journal.owner, int(message["id"]), since=since)
                 if owner in (None, entry_id):
                     return Found(int(message["id"]))
     if anything or await _may_read_history(client, bot, channel_id):

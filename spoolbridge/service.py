@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from spoolbridge import __version__, atomic, backoff, lock, status
+from spoolbridge import __version__, atomic, backoff, guild, lock, status
 from spoolbridge.channels import Watched
 from spoolbridge.cursor import Cursors
 from spoolbridge.deliveries import Delivery
@@ -34,6 +34,7 @@ from spoolbridge.posting import NotNowError, Posting
 from spoolbridge.readback import Bot
 from spoolbridge.settings import Settings
 from spoolbridge.spool import Spool
+from spoolbridge.waiting import in_thread
 from spoolbridge.watcher import Watcher
 
 FORMAT = 1  # of state/; a newer one is refused
@@ -66,7 +67,7 @@ async def run(
     *,
     once: bool = False,
     ready: Callable[[Parts], None] | None = None,
-    report: Callable[[IncomingMessage], None] | None = None,
+    report: Callable[[IncomingMessage], None] = lambda _: None,
 ) -> None:
     """Serve until a signal comes; with `once`, drain both ways and return.
 
@@ -121,7 +122,7 @@ async def _serve(
     *,
     once: bool,
     built: Callable[[Parts], None],
-    report: Callable[[IncomingMessage], None] | None,
+    report: Callable[[IncomingMessage], None],
 ) -> None:
     async with _built(settings, report, once=once) as parts:
         built(parts)
@@ -147,7 +148,7 @@ async def _serve(
 
 @asynccontextmanager
 async def _built(
-    settings: Settings, report: Callable[[IncomingMessage], None] | None, *, once: bool
+    settings: Settings, report: Callable[[IncomingMessage], None], *, once: bool
 ) -> AsyncIterator[Parts]:
     if not settings.token:
         raise SettingsError("no bot token", "put DISCORD_BOT_TOKEN=… into .env, or try: spoolbridge demo")
@@ -170,7 +171,7 @@ async def _built(
         posting = Posting(journal, client, bot, sleep=_do_not_wait if once else asyncio.sleep)
         dispatcher = Dispatcher(Intake(spool), posting, registry)
         watcher = Watcher(spool.root, dispatcher.ring)
-        await asyncio.to_thread(watcher.start)
+        await in_thread(watcher.start)
         stack.callback(watcher.stop)
         deliveries, mail = _deliveries(settings, spool, stack)
         poller = Poller(
@@ -191,7 +192,11 @@ def _deliveries(
     deliveries: list[Delivery] = [IncomingFile(spool.fd, cursors), InboxFile(settings.inbox, cursors)]
     mail = None
     if settings.gt == "auto" and settings.town:
-        mail = GtMail(spool.fd, cursors, town=settings.town, routes=settings.routes)
+        mail = GtMail(
+            spool.fd, cursors,
+            town=settings.town, environment=settings.environment, routes=settings.routes,
+            spool=str(spool.root),
+        )  # fmt: skip
         deliveries.append(mail)
     for delivery in deliveries:
         delivery.recover()
@@ -208,23 +213,13 @@ async def _identify(client: DiscordClient, settings: Settings) -> Bot:
     while True:
         try:
             me = await client.me()
-            guild_id = settings.guild_id or await _only_guild(client)
-            log.info("logged in as %d in guild %d", int(me["id"]), guild_id)
-            return Bot(int(me["id"]), guild_id)
+            bot = Bot(int(me["id"]), await guild.guild_id(client, settings))
+            log.info("logged in as %d in guild %d", bot.id, bot.guild_id)
+            return bot
         except UnreachableError as error:
             seconds = error.retry_after or backoff.delay(time.monotonic() - began)
             log.warning("Discord does not answer (%s); trying again in %.0f s", error.what, seconds)
             await asyncio.sleep(seconds)
-
-
-async def _only_guild(client: DiscordClient) -> int:
-    guilds = await client.guilds()
-    if len(guilds) == 1:
-        return int(guilds[0]["id"])
-    if not guilds:
-        raise SettingsError("the bot is in no guild", "invite it first: spoolbridge doctor shows the address")
-    ids = " or ".join(str(guild["id"]) for guild in guilds[:5])
-    raise SettingsError(f"the bot is in {len(guilds)} guilds", f"set DISCORD_GUILD_ID to {ids}")
 
 
 def _first_start(spool: Spool) -> float:
@@ -252,10 +247,10 @@ async def _keep_house(parts: Parts) -> None:
             known = parts.registry()
             for address in known.addresses:
                 with suppress(OSError):  # a full disk is the dispatcher's to tell
-                    await asyncio.to_thread(parts.spool.add_channel, address)
+                    await in_thread(parts.spool.add_channel, address)
         if time.monotonic() - swept > _SWEEP:
             swept = time.monotonic()
-            await asyncio.to_thread(parts.spool.sweep)
+            await in_thread(parts.spool.sweep)
         await asyncio.sleep(status.EVERY)
 
 
@@ -267,7 +262,7 @@ async def _keep_status(parts: Parts) -> None:
         now = json.dumps({**facts, "at": 0, "discord": 0})
         if now != before or time.monotonic() - written > status.EVERY:
             with suppress(OSError):
-                await asyncio.to_thread(status.write, parts.spool, facts)
+                await in_thread(status.write, parts.spool, facts)
             written, before = time.monotonic(), now
         await asyncio.sleep(_LOOK)
 

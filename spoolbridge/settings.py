@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,6 +53,8 @@ class Settings:
     town: Path | None = None
     #: Channel name → mail address, for what is not `mayor-*`.
     routes: Mapping[str, str] = field(default_factory=dict)
+    #: Our own environment without the token: what `gt` is given a few names of.
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def load(
@@ -73,7 +75,8 @@ def load(
                 values |= _dotenv(place / ".env")
                 break
     values |= {name: environ[name] for name in (*KEYS, TOKEN) if name in environ}
-    return _settings(values, routes, cwd, town)
+    inherited = {name: value for name, value in environ.items() if name != TOKEN}
+    return replace(_settings(values, routes, cwd, town), environment=inherited)
 
 
 def _town(environ: Mapping[str, str]) -> Path | None:

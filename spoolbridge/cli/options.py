@@ -1,0 +1,108 @@
+"""What several commands take and give: a channel's name, a text, files, the settings, JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from spoolbridge.errors import SettingsError, SpoolbridgeError, SpoolError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from spoolbridge.discord.client import DiscordClient
+    from spoolbridge.settings import Settings
+    from spoolbridge.spool import Spool
+
+_T = TypeVar("_T")
+
+
+class ChannelName(click.ParamType[str]):
+    """A channel's name, completed from the channels file."""
+
+    name = "channel"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        from spoolbridge import channels
+
+        with suppress(SpoolbridgeError):
+            addresses = channels.load(load_settings(secrets=False).channels).addresses
+            return [CompletionItem(each) for each in addresses if each.startswith(incomplete)]
+        return []
+
+
+CHANNEL = ChannelName()
+FILES = click.Path(exists=True, dir_okay=False)
+JSON = click.option("--json", "as_json", is_flag=True, help="For programs: JSON.")
+
+
+def load_settings(*, secrets: bool = True) -> Settings:
+    from spoolbridge import settings
+
+    return settings.load(secrets=secrets)
+
+
+def open_spool() -> tuple[Settings, Spool]:
+    """The settings without the token, and the spool, which the end of the process closes."""
+    from spoolbridge.spool import Spool
+
+    settings = load_settings(secrets=False)
+    return settings, Spool(settings.spool)
+
+
+def with_client(ask: Callable[[DiscordClient, Settings], Coroutine[Any, Any, _T]]) -> _T:
+    """What `ask` answers, with a client that is logged in by the settings' token."""
+    import asyncio
+
+    from spoolbridge.discord.client import DiscordClient
+
+    settings = load_settings()
+    if not settings.token:
+        raise SettingsError("no bot token", "put DISCORD_BOT_TOKEN=… into .env")
+
+    async def asking() -> _T:
+        async with DiscordClient(settings.token, api_url=settings.api_url) as client:
+            return await ask(client, settings)
+
+    return asyncio.run(asking())
+
+
+def read_text(text: str | None, *, optional: bool) -> str:
+    """TEXT, or standard input where it is missing or `-`."""
+    if text is not None and text != "-":
+        return text
+    if text is None and sys.stdin.isatty():
+        if optional:
+            return ""
+        raise click.UsageError("give a TEXT, or pipe one in")
+    return sys.stdin.buffer.read().decode("utf-8", "replace").removesuffix("\n")
+
+
+def read_files(paths: tuple[str, ...]) -> dict[str, bytes]:
+    """The files' contents by name. Raises SpoolError before a large one is read."""
+    from pathlib import Path
+
+    from spoolbridge.ready import LARGEST
+
+    found: dict[str, bytes] = {}
+    for path in map(Path, paths):
+        if path.name in found:
+            raise SpoolError(f"two files are called {path.name!r}", "rename one")
+        if path.stat().st_size > LARGEST:
+            raise SpoolError(f"{path.name!r} is larger than the {LARGEST} bytes that Discord takes")
+        found[path.name] = path.read_bytes()
+    return found
+
+
+def as_json_text(value: object, *, indent: int | None = None) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False, indent=indent)

@@ -1,0 +1,189 @@
+"""What is wrong, why it matters, and what mends it: findings, from files alone and from Discord.
+
+Changes nothing. Each finding names a command or a toggle, for a finding that nobody can act on is
+noise. The token is never in one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from spoolbridge import channels, failures, guild, ready, status
+from spoolbridge.discord import permissions
+from spoolbridge.discord.client import DiscordClient
+from spoolbridge.errors import ChannelsError, SpoolbridgeError
+from spoolbridge.settings import Settings
+from spoolbridge.spool import Spool
+
+_OLD_NAME = 60.0  # seconds after which an ignored name was probably meant as a message
+_FEW_FREE = 64 * 1024 * 1024  # bytes
+_CONTENT_INTENT = 1 << 18 | 1 << 19  # GATEWAY_MESSAGE_CONTENT and its limited form (application flags)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`level` is error (something does not work), warning (it soon may not) or note."""
+
+    level: str
+    what: str
+    why: str
+    do: str
+
+    def as_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def offline(settings: Settings) -> list[Finding]:
+    """What the files tell, without a word to Discord."""
+    found = [*_settings(settings), *_channels(settings)]
+    try:
+        spool = Spool(settings.spool)
+    except SpoolbridgeError as error:
+        return [*found, Finding("error", error.what, "nothing can be dropped or delivered", error.hint)]
+    try:
+        return [*found, *_service(spool), *_entries(spool), *_disk(spool), *_town(settings)]
+    finally:
+        spool.close()
+
+
+async def online(settings: Settings) -> list[Finding]:
+    """What Discord says: the token, the intents, every channel's permissions."""
+    if not settings.token:
+        return []
+    try:
+        async with DiscordClient(settings.token, api_url=settings.api_url) as client:
+            return [each async for each in _online(client, settings)]
+    except SpoolbridgeError as error:
+        do = error.hint or "try again later"
+        return [Finding("error", error.what, "nothing can be posted or read", do)]
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    if not settings.token:
+        do = "put DISCORD_BOT_TOKEN=… into .env and: chmod 600 .env"
+        yield Finding("error", "no bot token", "the service cannot log in", do)
+    for directory in (Path.cwd(), settings.town / "settings" if settings.town else Path.cwd()):
+        path = directory / ".env"
+        if path.is_file() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+            why = "whoever reads it can speak as the bot"
+            yield Finding("warning", f"{path} can be read by others", why, f"chmod 600 {path}")
+
+
+def _channels(settings: Settings) -> Iterator[Finding]:
+    try:
+        registry = channels.load(settings.channels)
+    except ChannelsError as error:
+        yield Finding("error", error.what, "no channel is known", error.hint or f"mend {settings.channels}")
+        return
+    if not registry.channels:
+        what = f"no channel in {settings.channels}"
+        yield Finding("error", what, "there is nowhere to post to", "spoolbridge channels sync")
+    elif not any(_polled(each, settings) for each in registry.channels):
+        what = f"no channel matches {', '.join(settings.poll)}"
+        do = "name one so, or set SPOOLBRIDGE_POLL"
+        yield Finding("warning", what, "no answer of a human will be read", do)
+
+
+def _polled(channel: channels.Channel, settings: Settings) -> bool:
+    return any(fnmatchcase(channel.name, glob) for glob in settings.poll)
+
+
+def _service(spool: Spool) -> Iterator[Finding]:
+    snapshot = status.snapshot(spool, status.read(spool))
+    if not snapshot["running"]:
+        why = "what is dropped waits, and nothing is read"
+        yield Finding("warning", "the service does not run", why, "spoolbridge run")
+        return
+    for sentence in snapshot.get("findings") or []:
+        yield Finding("warning", sentence, "the service says so", "mend it; the service looks again")
+    if reason := (snapshot.get("discord") or {}).get("paused_because"):
+        yield Finding("error", f"Discord is not asked: {reason}", "drops wait", "wait; it ends by itself")
+    for name, channel in snapshot["channels"].items():
+        for key, why in (("parked", "its messages wait in outgoing/"), ("inbound", "answers are not read")):
+            if reason := channel.get(key):
+                yield Finding("error", f"{name}: {reason}", why, "give the bot the permission it lacks")
+
+
+def _entries(spool: Spool) -> Iterator[Finding]:
+    failed = sum(1 for _ in failures.failures(spool))
+    if failed:
+        what = f"{failed} {'entry' if failed == 1 else 'entries'} in failed/"
+        yield Finding("warning", what, "nobody got these messages", "spoolbridge failed list")
+    for channel in spool.channels("outgoing"):
+        place = spool.root / "outgoing" / channel
+        if (place / ".hold").exists():
+            yield Finding("note", f"{channel} is on hold", "its drops wait", f"rm {place / '.hold'}")
+        for name in spool.names(f"outgoing/{channel}"):
+            if name != ".hold" and _forgotten(place / name, name):
+                why = "names like this are left to the program that writes them"
+                yield Finding("note", f"{place / name} is ignored", why, "rename it if it is a message")
+
+
+def _forgotten(path: Path, name: str) -> bool:
+    try:
+        is_bundle = path.is_dir() and name.endswith(ready.BUNDLE)
+        strange = ready.ignored(name) or (path.is_dir() and not is_bundle)
+        return strange and time.time() - path.lstat().st_ctime > _OLD_NAME
+    except OSError:
+        return False
+
+
+def _disk(spool: Spool) -> Iterator[Finding]:
+    free = os.fstatvfs(spool.fd)
+    if free.f_bavail * free.f_frsize < _FEW_FREE or (free.f_files and not free.f_favail):
+        why = "without room for the journal nothing is posted"
+        yield Finding("error", f"the disk of {spool.root} is nearly full", why, "make room")
+    if stat.S_IMODE(os.fstat(spool.fd).st_mode) & 0o002:
+        why = "anybody on this machine can post and delete"
+        yield Finding("warning", f"{spool.root} can be written by everybody", why, f"chmod o-w {spool.root}")
+
+
+def _town(settings: Settings) -> Iterator[Finding]:
+    if settings.gt == "auto" and settings.town and not shutil.which("gt"):
+        why = "messages are filed, but not mailed to agents"
+        yield Finding("warning", "no gt on PATH", why, "install it, or set SPOOLBRIDGE_GT=off")
+
+
+async def _online(client: DiscordClient, settings: Settings) -> AsyncIterator[Finding]:
+    me = await client.me()
+    application = await client.application()
+    if not int(application.get("flags") or 0) & _CONTENT_INTENT:
+        do = "switch on Message Content Intent: Developer Portal, your application, Bot"
+        yield Finding("error", "the Message Content intent is off", "messages of humans arrive empty", do)
+    guild_id = await guild.guild_id(client, settings)
+    member = await client.member(guild_id, int(me["id"]))
+    roles = await client.roles(guild_id)
+    seen = {int(each["id"]): each for each in await client.guild_channels(guild_id)}
+    registry = channels.load(settings.channels)
+    for channel in registry.channels:
+        if channel.id not in seen:
+            why = "nothing can be posted there"
+            do = "let the bot View Channel, or correct the id in the channels file"
+            yield Finding("error", f"{channel.address} is gone or hidden from the bot", why, do)
+            continue
+        needed = permissions.TO_SEND | (permissions.TO_POLL if _polled(channel, settings) else 0)
+        granted = _granted(guild_id, member, roles, seen[channel.id], int(me["id"]))
+        if lacking := permissions.missing(granted, needed):
+            what = f"{channel.address}: the bot lacks {', '.join(lacking)}"
+            yield Finding("error", what, "messages fail or are not seen", "channel settings, Permissions")
+    for channel_id, each in seen.items():
+        unknown = channel_id not in {channel.id for channel in registry.channels}
+        if unknown and any(fnmatchcase(str(each.get("name")), glob) for glob in settings.poll):
+            why = "its humans are not heard"
+            yield Finding("warning", f"{each['name']} is not in the file", why, "spoolbridge channels sync")
+
+
+def _granted(
+    guild_id: int, member: dict[str, Any], roles: list[dict[str, Any]], channel: dict[str, Any], user_id: int
+) -> int:
+    own = [int(role) for role in member["roles"]]
+    overwrites = channel.get("permission_overwrites", [])
+    return permissions.channel_permissions(guild_id, own, roles, overwrites, user_id)

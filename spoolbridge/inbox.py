@@ -1,0 +1,95 @@
+"""The incoming Maildirs as a reader sees them: what is unread, what a file says, and marking it read.
+
+Read means what it means to every mail program: in `cur/` with the flag S, moved to `cur/` by a plain
+`mv`, or gone. Nothing here talks to the service; the files are all there is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from spoolbridge.errors import SpoolError
+from spoolbridge.spool import Spool
+
+_NAME = re.compile(r"\d+\.D(\d+)\.discord(?::2,([A-Z]*))?")
+
+
+@dataclass(frozen=True)
+class Received:
+    """One human message in the spool. Ids are integers, `channel` is the directory's name."""
+
+    id: int
+    channel: str
+    path: Path
+    read: bool
+    author: str = ""
+    date: str = ""
+    thread_id: int | None = None
+    text: str = field(default="", repr=False)
+    attachments: tuple[str, ...] = ()
+
+
+def received(spool: Spool, channel: str | None = None, *, unread: bool = False) -> Iterator[Received]:
+    """The messages, oldest first in each channel. A reader may move one meanwhile; it is then left out."""
+    for each in [channel] if channel else spool.channels("incoming"):
+        found = []
+        for box in ("new", "cur"):
+            for name in spool.names(f"incoming/{each}/{box}"):
+                match = _NAME.fullmatch(name)
+                read = box == "cur"
+                if match and not (unread and read):
+                    found.append((int(match[1]), spool.root / "incoming" / each / box / name, read))
+        for message_id, path, read in sorted(found):
+            with suppress(FileNotFoundError):
+                yield _load(message_id, each, path, read)
+
+
+def find(spool: Spool, reference: str) -> Received:
+    """The message that a path, a file's name or a message id means, wherever it was moved to since.
+
+    Raises SpoolError where there is none.
+    """
+    match = re.search(r"D(\d+)\.discord", reference) or re.fullmatch(r"(\d+)", reference)
+    if match:
+        for each in received(spool):
+            if each.id == int(match[1]):
+                return each
+    if match and os.path.isfile(reference):  # moved out of the spool by its reader
+        return _load(int(match[1]), "", Path(reference), True)
+    raise SpoolError(f"no incoming message {reference!r}", "list them with: spoolbridge inbox")
+
+
+def mark_read(message: Received) -> Path:
+    """Move the file to `cur/` with the flag S. Returns where it lies; twice is once."""
+    if message.read:
+        return message.path
+    target = message.path.parent.parent / "cur" / f"{message.path.name}:2,S"
+    with suppress(FileNotFoundError):  # another reader was quicker
+        os.rename(message.path, target)
+    return target
+
+
+def _load(message_id: int, channel: str, path: Path, read: bool) -> Received:
+    import email
+    import email.policy
+
+    mail = email.message_from_bytes(path.read_bytes(), policy=email.policy.default.clone(utf8=True))
+    thread = str(mail.get("X-Discord-Thread-Id", ""))
+    sender = mail["From"]
+    body = mail.get_body(("plain",))
+    return Received(
+        message_id,
+        channel or str(mail.get("List-Id", "")).partition("<")[2].partition(".")[0],
+        path,
+        read,
+        author=sender.addresses[0].display_name if sender and sender.addresses else "",
+        date=str(mail.get("Date", "")),
+        thread_id=int(thread) if thread.isdigit() else None,
+        text=body.get_content().rstrip("\n") if body else "",
+        attachments=tuple(str(each) for each in mail.get_all("X-Attachment", [])),
+    )
