@@ -44,7 +44,9 @@ class Watcher(FileSystemEventHandler):
 
     def start(self) -> None:
         """Begin to watch. A machine that grants no watches leaves `problem` and the scans."""
-        logging.getLogger("watchdog").addHandler(self._overflow)
+        watchdog = logging.getLogger("watchdog")
+        watchdog.addHandler(self._overflow)
+        watchdog.propagate = False  # it reports its own shutdown as an error, and what we need we hear
         try:
             self._observer.schedule(self, os.fspath(self._root), recursive=True, event_filter=_KINDS)
             self._observer.start()
@@ -52,10 +54,12 @@ class Watcher(FileSystemEventHandler):
             self.problem = f"no file system events ({error.strerror}); scanning instead"
 
     def stop(self) -> None:
-        logging.getLogger("watchdog").removeHandler(self._overflow)
         if self._observer.is_alive():
             self._observer.stop()
             self._observer.join()
+        watchdog = logging.getLogger("watchdog")
+        watchdog.removeHandler(self._overflow)
+        watchdog.propagate = True
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         # What leaves outgoing/ is our own claim; only what arrives there rings.

@@ -1,0 +1,224 @@
+"""The face for people: the chat page, its live feed, the files of messages, and the `_emulator` endpoints.
+
+    GET  /                               the page                GET  /_emulator/events   server-sent events
+    GET  /_emulator/state                channels and counts     GET  /_emulator/messages/{channel}
+    POST /_emulator/say                  {channel, author, text, reply_to?}, or a form with files
+    POST /_emulator/faults               the fields of `Emulator.fail`           DELETE: forget them all
+    GET  /attachments/{channel}/{file}/{name}    signed links, as long as they are good
+
+Needs no token: it is bound to loopback, the Host header must name loopback, and a write that carries an
+Origin must carry this page's own, so that no page from elsewhere can write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from importlib import resources
+from typing import Any
+
+from aiohttp import web
+
+from spoolbridge.emulator import bodies, coerce, render
+from spoolbridge.emulator.faults import TYPED, WORDS
+from spoolbridge.emulator.guild import Guild
+from spoolbridge.emulator.objects import Channel, Message
+from spoolbridge.emulator.refusals import RefusalError, invalid, unknown_channel
+from spoolbridge.emulator.render import Viewer
+from spoolbridge.emulator.transport import Transport
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+HISTORY = 200  # messages that the page shows of a channel when it opens it
+BACKLOG = 1000  # events that one page may lag behind before its stream ends and it starts afresh
+HEARTBEAT = 15.0  # seconds between comments on an idle stream, so that a dead page is noticed
+SCRIPTS = ("page.js", "channels.js", "log.js", "message.js", "markup.js")
+FILES = {
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    **{f"/{name}": (name, "text/javascript") for name in SCRIPTS},
+}
+NOSNIFF = {"X-Content-Type-Options": "nosniff"}
+# What a stranger uploaded must not run as a page of this origin.
+SANDBOX = {"Content-Security-Policy": "default-src 'none'; sandbox", **NOSNIFF}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def loopback_only(request: web.Request, handler: Answer) -> web.StreamResponse:
+    """Refuse a foreign Host (DNS rebinding) and a write from a foreign page."""
+    host = request.headers.get("Host", "")
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+    if name not in LOOPBACK:
+        return web.Response(status=403, text="The emulator answers to loopback names only.\n")
+    origin = request.headers.get("Origin")
+    if request.method not in ("GET", "HEAD") and origin is not None and origin != f"http://{host}":
+        return web.Response(status=403, text="The emulator takes writes from its own page only.\n")
+    return await handler(request)
+
+
+class Page:
+    """Routes for people. `say` writes a human's message and gives its id."""
+
+    def __init__(self, guild: Guild, transport: Transport, *, say: Callable[..., int]) -> None:
+        self.guild = guild
+        self.transport = transport
+        self.faults = transport.faults
+        self.say = say
+        self._streams: set[asyncio.Queue[str | None]] = set()
+        self.guild.listeners.append(self._tell)
+
+    def add_to(self, app: web.Application) -> None:
+        """Put the routes and the loopback check into an application."""
+        app.middlewares.append(loopback_only)
+        for path in FILES:
+            app.router.add_get(path, self._file)
+        app.router.add_get("/attachments/{channel}/{file}/{name}", self._attachment)
+        app.router.add_get("/_emulator/state", self._state)
+        app.router.add_get("/_emulator/messages/{channel}", self._messages)
+        app.router.add_get("/_emulator/events", self._events)
+        app.router.add_post("/_emulator/say", self._say)
+        app.router.add_post("/_emulator/faults", self._add_fault)
+        app.router.add_delete("/_emulator/faults", self._clear_faults)
+        app.on_shutdown.append(self._end)
+
+    async def _file(self, request: web.Request) -> web.Response:
+        name, kind = FILES[request.path]
+        text = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+        headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache", **NOSNIFF}
+        return web.Response(text=text, content_type=kind, headers=headers)
+
+    async def _attachment(self, request: web.Request) -> web.Response:
+        """A file of a message, as Discord's CDN gives it: signed, for a while, without a token."""
+        wanted = request.match_info
+        good = render.is_good(request.rel_url.raw_path, request.query, self.guild.clock())
+        channel = int(wanted["channel"]) if wanted["channel"].isdecimal() else 0
+        for message in self.guild.history(channel) if good else ():
+            for file in message.attachments:
+                if str(file.id) == wanted["file"]:
+                    kind = file.content_type or "application/octet-stream"
+                    return web.Response(body=file.data, headers={"Content-Type": kind, **SANDBOX})
+        return web.Response(status=404, text="This content is no longer available.")
+
+    async def _state(self, request: web.Request) -> web.Response:
+        guild = self.guild
+        return _json(
+            {
+                "guild": {"id": str(guild.id), "name": guild.name},
+                "bot": render.user(guild.bot),
+                "humans": [render.user(human) for human in guild.humans],
+                "roles": [render.role(role) for role in guild.roles.values()],
+                "channels": [self._channel(channel) for channel in guild.by_id.values()],
+                "requests": len(self.transport.seen),
+                "faults": self.faults.waiting,
+                "words": [{"word": word, "meaning": meaning} for word, meaning in WORDS],
+            }
+        )
+
+    def _channel(self, channel: Channel) -> dict[str, Any]:
+        return render.channel(self.guild, channel) | {"messages": len(self.guild.history(channel.id))}
+
+    def _message(self, message: Message) -> dict[str, Any]:
+        return Viewer(self.guild, self.transport.url, blanking=False).message(message)
+
+    async def _messages(self, request: web.Request) -> web.Response:
+        wanted = request.match_info["channel"]
+        if not wanted.isdecimal() or int(wanted) not in self.guild.by_id:
+            return _json(unknown_channel().body, status=404)
+        history = self.guild.history(int(wanted))[-HISTORY:]
+        return _json([self._message(message) for message in history])
+
+    async def _say(self, request: web.Request) -> web.Response:
+        """A human writes. A fault's word alone is not said: it arms the bot's next post in that channel."""
+        try:
+            body, uploads = await bodies.read(request, most=self.guild.max_request)
+            channel = self._place(body.get("channel"))
+            text = coerce.text("text", body.get("text")).strip()
+            author = coerce.text("author", body.get("author") or "nic").strip()
+            reply = body.get("reply_to")
+            reply_to = None if reply is None else coerce.snowflake("reply_to", reply)
+            if not text and not uploads:
+                raise invalid("text", "BASE_TYPE_REQUIRED", "Say something, or attach a file.")
+        except RefusalError as refusal:
+            return _json(refusal.body, status=refusal.status)
+        if TYPED.fullmatch(text) and self.faults.arm(channel.id, text):
+            return _json({"armed": text})
+        files = [(upload.filename, upload.data) for upload in uploads]
+        said = self.say(channel.id, text, author=author, reply_to=reply_to, files=files)
+        return _json({"id": str(said)})
+
+    def _place(self, named: Any) -> Channel:
+        """The channel of a request, by id or by name. Raises RefusalError 10003."""
+        text = coerce.text("channel", named)
+        found = self.guild.by_id.get(int(text)) if text.isdecimal() else self.guild.channels.get(text)
+        if found is None:
+            raise unknown_channel()
+        return found
+
+    async def _add_fault(self, request: web.Request) -> web.Response:
+        try:
+            body, _ = await bodies.read(request, most=self.guild.max_request)
+            self.faults.add(**body)
+        except RefusalError as refusal:
+            return _json(refusal.body, status=refusal.status)
+        except (TypeError, ValueError) as wrong:
+            return _json({"message": str(wrong)}, status=400)
+        return _json({"faults": self.faults.waiting}, status=201)
+
+    async def _clear_faults(self, request: web.Request) -> web.Response:
+        self.faults.clear()
+        return web.Response(status=204)
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        """The live feed: one event for each message made, changed or deleted, and each channel."""
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+        )
+        await response.prepare(request)
+        stream: asyncio.Queue[str | None] = asyncio.Queue(BACKLOG)
+        self._streams.add(stream)
+        try:
+            await response.write(b"retry: 1000\n\n")
+            while (event := await _next(stream)) is not None:
+                await response.write(event.encode())
+        except ConnectionError:
+            pass  # the page was closed
+        finally:
+            self._streams.discard(stream)
+        return response
+
+    def _tell(self, what: str, about: Message | Channel) -> None:
+        shown = self._message(about) if isinstance(about, Message) else render.channel(self.guild, about)
+        event = f"data: {json.dumps({'what': what, 'about': shown})}\n\n"
+        for stream in list(self._streams):
+            if stream.full():
+                self._stop(stream)
+            else:
+                stream.put_nowait(event)
+
+    def _stop(self, stream: asyncio.Queue[str | None]) -> None:
+        """End a stream; what it has not read is lost, and its page starts afresh."""
+        self._streams.discard(stream)
+        while not stream.empty():
+            stream.get_nowait()
+        stream.put_nowait(None)
+
+    async def _end(self, app: web.Application) -> None:
+        for stream in list(self._streams):
+            self._stop(stream)
+
+
+async def _next(stream: asyncio.Queue[str | None]) -> str | None:
+    """The next event, a comment where none came for a while, None at the end."""
+    try:
+        return await asyncio.wait_for(stream.get(), HEARTBEAT)
+    except TimeoutError:
+        return ": still here\n\n"
+
+
+def _json(body: Any, *, status: int = 200) -> web.Response:
+    return web.Response(text=json.dumps(body), status=status, content_type="application/json")

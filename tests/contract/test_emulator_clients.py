@@ -1,0 +1,233 @@
+"""Two Discord libraries that nobody here wrote find in the emulator what they expect of Discord.
+
+Both run unchanged over a real loopback socket; only the address of the API is theirs to be told.
+"""
+
+# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import hikari
+import pytest
+
+from spoolbridge.emulator import Emulator
+
+with warnings.catch_warnings():
+    # Its voice side, which is not used here, imports a module that Python 3.13 drops.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import discord
+
+
+@pytest.fixture
+async def emulator() -> AsyncIterator[Emulator]:
+    async with Emulator().serve() as running:
+        running.add_channel("mayor-villa")
+        yield running
+
+
+@pytest.fixture
+async def pages(emulator: Emulator) -> Emulator:
+    """The same with 230 messages of a human's in the channel, numbered from 0."""
+    # Paging is the subject here, not waiting for buckets to refill.
+    emulator.limits.enabled = False
+    for number in range(230):
+        emulator.say("mayor-villa", f"message {number}")
+    return emulator
+
+
+NUMBERED = [f"message {number}" for number in range(230)]
+
+
+class TestDiscordPy:
+    """discord.py logs in by its own sequence of requests and parses every answer into its models."""
+
+    @pytest.fixture
+    async def client(
+        self, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+    ) -> AsyncIterator[discord.Client]:
+        monkeypatch.setattr(discord.http.Route, "BASE", emulator.api_url)
+        client = discord.Client(intents=discord.Intents.none())
+        async with client:
+            await client.login(emulator.token)
+            yield client
+
+    @pytest.fixture
+    async def channel(self, emulator: Emulator, client: discord.Client) -> discord.TextChannel:
+        found = await client.fetch_channel(emulator.guild.channels["mayor-villa"].id)
+        assert isinstance(found, discord.TextChannel)
+        return found
+
+    async def test_login(self, emulator: Emulator, client: discord.Client) -> None:
+        """Logging in tells the client who it is and which application it belongs to."""
+        assert client.user is not None
+        application = await client.application_info()
+        assert (emulator.guild.bot.id, emulator.guild.bot.id) == (client.user.id, application.id)
+        assert application.flags.gateway_message_content_limited
+
+    async def test_same_nonce(self, emulator: Emulator, channel: discord.TextChannel) -> None:
+        """A nonce that is used twice makes one message, and both answers are that message."""
+        first = await channel.send("hello", nonce="one-and-the-same")
+        second = await channel.send("hello", nonce="one-and-the-same")
+        assert first.id == second.id
+        assert ["hello"] == [message["content"] for message in emulator.messages("mayor-villa")]
+
+    async def test_history(self, pages: Emulator, channel: discord.TextChannel) -> None:
+        """History pages to its end in both directions without a gap or a double."""
+        assert pages.requests()
+        forward = [message.content async for message in channel.history(limit=None, oldest_first=True)]
+        back = [message.content async for message in channel.history(limit=None)]
+        assert NUMBERED == forward
+        assert NUMBERED[::-1] == back
+
+    async def test_reply_and_react(self, emulator: Emulator, channel: discord.TextChannel) -> None:
+        """A reply names its original, and a reaction is the bot's own."""
+        asked = await channel.fetch_message(emulator.say("mayor-villa", "are you there?"))
+        reply = await asked.reply("yes")
+        await asked.add_reaction("👀")
+        again = await channel.fetch_message(asked.id)
+        assert reply.reference is not None
+        assert isinstance(reply.reference.resolved, discord.Message)
+        assert "are you there?" == reply.reference.resolved.content
+        assert [("👀", 1, True)] == [(str(one.emoji), one.count, one.me) for one in again.reactions]
+
+    async def test_edit_and_delete(self, emulator: Emulator, channel: discord.TextChannel) -> None:
+        """An edit keeps the id and says when; a deleted message is not found."""
+        sent = await channel.send("helo")
+        edited = await sent.edit(content="hello")
+        assert (sent.id, "hello") == (edited.id, edited.content)
+        assert edited.edited_at is not None
+        await sent.delete()
+        with pytest.raises(discord.NotFound) as caught:
+            await channel.fetch_message(sent.id)
+        assert 10008 == caught.value.code
+
+    async def test_files(self, emulator: Emulator, channel: discord.TextChannel) -> None:
+        """A file goes up with its name and description and comes down byte for byte."""
+        data = bytes(range(256)) * 40
+        sent = await channel.send(
+            file=discord.File(io.BytesIO(data), "rapport é.bin", description="all bytes")
+        )
+        attachment = sent.attachments[0]
+        assert (len(data), "all bytes") == (attachment.size, attachment.description)
+        assert data == await attachment.read()
+
+    async def test_guild(self, emulator: Emulator, client: discord.Client) -> None:
+        """The guild, its channels, a new channel, its roles and its members all parse."""
+        guild = await client.fetch_guild(emulator.guild.id)
+        made = await guild.create_text_channel("Mayor Quarry", topic="stone")
+        assert ["mayor-villa", "mayor-quarry"] == [channel.name for channel in await guild.fetch_channels()]
+        assert ("mayor-quarry", "stone") == (made.name, made.topic)
+        assert ["@everyone", "spoolbridge"] == [role.name for role in await guild.fetch_roles()]
+        member = await guild.fetch_member(emulator.guild.bot.id)
+        assert member.bot
+
+    async def test_threads(
+        self, emulator: Emulator, client: discord.Client, channel: discord.TextChannel
+    ) -> None:
+        """A thread started from a message has its id; it is listed while active and can be written to."""
+        asked = await channel.fetch_message(emulator.say("mayor-villa", "a long story"))
+        thread = await asked.create_thread(name="the story")
+        await thread.send("once upon a time")
+        assert asked.id == thread.id
+        guild = await client.fetch_guild(emulator.guild.id)
+        assert [thread.id] == [one.id for one in await guild.active_threads()]
+        assert "once upon a time" == emulator.messages(thread.id)[-1]["content"]
+
+    async def test_rate_limit(self, emulator: Emulator, channel: discord.TextChannel) -> None:
+        """Seven messages to one channel arrive although the bucket holds five: headers are obeyed."""
+        emulator.limits.set("POST", "/channels/{channel}/messages", limit=5, window=0.5)
+        for number in range(7):
+            await channel.send(f"message {number}")
+        assert NUMBERED[:7] == [message["content"] for message in emulator.messages("mayor-villa")]
+
+    async def test_cloudflare(self, emulator: Emulator, channel: discord.TextChannel) -> None:
+        """An answer without `Via` is taken for Cloudflare's, and not retried."""
+        emulator.fail(method="POST", route="/channels/{channel}/messages", kind="cloudflare", shape="text")
+        with pytest.raises(discord.HTTPException) as caught:
+            await channel.send("hello")
+        assert 429 == caught.value.status
+        assert [] == emulator.messages("mayor-villa")
+
+
+class TestHikari:
+    """hikari is strict about the shape of what it reads."""
+
+    @asynccontextmanager
+    async def rest(self, emulator: Emulator) -> AsyncIterator[hikari.impl.RESTClientImpl]:
+        app = hikari.RESTApp(url=emulator.api_url, max_retries=0)
+        await app.start()
+        try:
+            async with app.acquire(emulator.token, hikari.TokenType.BOT) as rest:
+                yield rest
+        finally:
+            await app.close()
+
+    async def test_login(self, emulator: Emulator) -> None:
+        """The bot's own user and application are read."""
+        async with self.rest(emulator) as rest:
+            me = await rest.fetch_my_user()
+            application = await rest.fetch_application()
+        assert (emulator.guild.bot.id, "spoolbridge") == (me.id, application.name)
+
+    async def test_same_nonce(self, emulator: Emulator) -> None:
+        """A nonce that is used twice makes one message."""
+        channel = emulator.guild.channels["mayor-villa"].id
+        async with self.rest(emulator) as rest:
+            first = await rest.create_message(channel, "hello", nonce="one-and-the-same")
+            second = await rest.create_message(channel, "hello", nonce="one-and-the-same")
+        assert first.id == second.id
+        assert 1 == len(emulator.messages("mayor-villa"))
+
+    async def test_history(self, pages: Emulator) -> None:
+        """History pages to its end in both directions without a gap or a double."""
+        channel = pages.guild.channels["mayor-villa"].id
+        async with self.rest(pages) as rest:
+            forward = [m.content async for m in rest.fetch_messages(channel, after=hikari.Snowflake(0))]
+            back = [m.content async for m in rest.fetch_messages(channel)]
+        assert NUMBERED == forward
+        assert NUMBERED[::-1] == back
+
+    async def test_reply_and_react(self, emulator: Emulator) -> None:
+        """A reply carries its original, and a reaction is counted."""
+        channel = emulator.guild.channels["mayor-villa"].id
+        asked = emulator.say("mayor-villa", "are you there?")
+        async with self.rest(emulator) as rest:
+            reply = await rest.create_message(channel, "yes", reply=asked)
+            await rest.add_reaction(channel, asked, "👀")
+            again = await rest.fetch_message(channel, asked)
+        assert reply.referenced_message is not None
+        assert "are you there?" == reply.referenced_message.content
+        assert [("👀", 1, True)] == [(str(one.emoji), one.count, one.is_me) for one in again.reactions]
+
+    async def test_guild(self, emulator: Emulator) -> None:
+        """The guild, its channels, a new channel, its roles and a member are read."""
+        guild_id = emulator.guild.id
+        async with self.rest(emulator) as rest:
+            guild = await rest.fetch_guild(guild_id)
+            made = await rest.create_guild_text_channel(guild_id, "Mayor Quarry")
+            names = [channel.name for channel in await rest.fetch_guild_channels(guild_id)]
+            member = await rest.fetch_member(guild_id, emulator.guild.bot.id)
+        assert ("Gas Town", "mayor-quarry") == (guild.name, made.name)
+        assert ["mayor-villa", "mayor-quarry"] == names
+        assert 2 == len(member.role_ids)
+
+    async def test_errors(self, emulator: Emulator) -> None:
+        """Refusals come as the library's own exceptions, with Discord's codes."""
+        async with self.rest(emulator) as rest:
+            with pytest.raises(hikari.NotFoundError) as missing:
+                await rest.fetch_channel(1)
+            with pytest.raises(hikari.BadRequestError) as empty:
+                await rest.create_message(emulator.guild.channels["mayor-villa"].id, " ")
+        assert (10003, 50006) == (missing.value.code, empty.value.code)
+
+    async def test_server_error(self, emulator: Emulator) -> None:
+        """An HTML page with status 503 is an internal server error to the library."""
+        emulator.fail(method="GET", route="/users/@me", kind="status", status=503)
+        async with self.rest(emulator) as rest:
+            with pytest.raises(hikari.InternalServerError):
+                await rest.fetch_my_user()

@@ -1,0 +1,291 @@
+"""The chat page in a real browser: what a person sees, types and hears of, on a desk and on a phone."""
+
+# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from playwright.async_api import Browser, FilePayload, Page, Route, async_playwright, expect
+
+from spoolbridge.emulator import Emulator
+
+CHROMIUM = Path("/usr/bin/chromium")
+INSTALL = "apt-get install -y chromium"
+HEADERS = {"Authorization": "Bot emulator-token", "User-Agent": "DiscordBot (https://example.org, 1)"}
+
+pytestmark = [
+    pytest.mark.browser,
+    # With CI set the browser must be there: a page that nobody looked at is not tested.
+    pytest.mark.skipif(
+        not CHROMIUM.exists() and not os.environ.get("CI"), reason=f"needs {CHROMIUM}: {INSTALL}"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=flags)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def emulator() -> AsyncIterator[Emulator]:
+    async with Emulator(limits=False).serve() as running:
+        running.add_channel("mayor-villa")
+        running.add_channel("mayor-quarry")
+        yield running
+
+
+@pytest.fixture
+async def page(emulator: Emulator, browser: Browser) -> AsyncIterator[Page]:
+    """The page, live, on a desk. Whatever the browser complains of fails the test."""
+    async for made in _opened(emulator, browser, viewport={"width": 1100, "height": 760}):
+        yield made
+
+
+@pytest.fixture
+async def phone(emulator: Emulator, browser: Browser) -> AsyncIterator[Page]:
+    """The page on the narrowest phone, in the dark."""
+    more = {"viewport": {"width": 320, "height": 568}, "has_touch": True, "color_scheme": "dark"}
+    async for made in _opened(emulator, browser, **more):
+        yield made
+
+
+async def _opened(emulator: Emulator, browser: Browser, **more: Any) -> AsyncIterator[Page]:
+    context = await browser.new_context(**more)
+    page = await context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    await page.goto(emulator.url)
+    await expect(page.locator("#live")).to_have_text("live")
+    yield page
+    await context.close()
+    # That the network went away is the subject of one test, not a fault of the page.
+    assert [] == [complaint for complaint in complaints if "net::ERR" not in complaint]
+
+
+async def post(emulator: Emulator, channel: str, text: str, **more: Any) -> None:
+    """The bot writes, over HTTP as a bridge does."""
+    url = f"{emulator.api_url}/channels/{emulator.guild.channels[channel].id}/messages"
+    async with (
+        aiohttp.ClientSession(headers=HEADERS) as session,
+        session.post(url, json={"content": text, **more}) as answer,
+    ):
+        assert 200 == answer.status
+
+
+def log(page: Page) -> Any:
+    return page.get_by_role("log", name="Messages")
+
+
+def message(page: Page, text: str) -> Any:
+    return log(page).get_by_role("article").filter(has_text=text)
+
+
+async def test_channels(emulator: Emulator, page: Page) -> None:
+    """Channels are listed in order; a new one appears without a reload."""
+    emulator.add_channel("general")
+    buttons = page.get_by_role("navigation", name="Channels").get_by_role("button")
+    await expect(buttons).to_have_count(3)
+    assert [
+        "mayor-villa",
+        "mayor-quarry",
+        "general",
+    ] == [(await button.inner_text()).split("\n")[-1] for button in await buttons.all()]
+
+
+async def test_a_human_writes(emulator: Emulator, page: Page) -> None:
+    """Enter sends what a human typed, as the chosen human; Shift and Enter begin a new line."""
+    await page.get_by_label("Write as").select_option(label="Ada")
+    box = page.get_by_role("textbox", name="Message")
+    await box.fill("first line")
+    await box.press("Shift+Enter")
+    await box.press_sequentially("second line")
+    await box.press("Enter")
+    await expect(message(page, "first line")).to_be_visible()
+    said = emulator.messages("mayor-villa")
+    assert [("ada", "first line\nsecond line")] == [
+        (one["author"]["username"], one["content"]) for one in said
+    ]
+    await expect(box).to_have_value("")
+
+
+async def test_the_bot_writes(emulator: Emulator, page: Page) -> None:
+    """What the bot posts over the API appears at once, with its badge."""
+    await post(emulator, "mayor-villa", "the build is green")
+    await expect(message(page, "the build is green")).to_be_visible()
+    await expect(message(page, "the build is green").get_by_text("BOT", exact=True)).to_be_visible()
+
+
+async def test_text_is_text(emulator: Emulator, page: Page) -> None:
+    """Markup of HTML's is shown as it was typed, in texts, names, quotes and file names."""
+    evil = "<script>document.title='broken'</script><img src=x onerror=\"document.title='broken'\">"
+    asked = emulator.say("mayor-villa", evil, author="<b>eve</b>", files=[("<i>x.txt", b"x")])
+    await post(emulator, "mayor-villa", f"`{evil}` **{evil}**", message_reference={"message_id": str(asked)})
+    await expect(log(page).get_by_text(evil).first).to_be_visible()
+    await expect(log(page).get_by_text("<b>eve</b>").first).to_be_visible()
+    await expect(log(page).get_by_text("<i>x.txt")).to_be_visible()
+    assert 0 == await log(page).locator("script, img, i").count()
+    assert "broken" not in await page.title()
+
+
+async def test_markdown(emulator: Emulator, page: Page) -> None:
+    """Fences, code, bold, subtext and links are drawn; mentions have names."""
+    bot = emulator.guild.bot.id
+    await post(emulator, "mayor-villa", "**bold** `code` https://example.org/a.\n```py\nx = 1\n```\n-# small")
+    emulator.say("mayor-villa", f"hello <@{bot}>")
+    drawn = message(page, "bold")
+    for tag, text in (
+        ("strong", "bold"),
+        ("pre", "x = 1"),
+        ("small", "small"),
+        ("a", "https://example.org/a"),
+    ):
+        await expect(drawn.locator(tag)).to_have_text(text)
+    await expect(message(page, "hello")).to_contain_text("@spoolbridge")
+
+
+async def test_replies_and_reactions(emulator: Emulator, page: Page) -> None:
+    """A reply shows what it answers, both ways; a reaction is counted; an edit and a deletion follow."""
+    asked = emulator.say("mayor-villa", "are you there?")
+    await post(emulator, "mayor-villa", "yes I am", message_reference={"message_id": str(asked)})
+    await expect(message(page, "yes I am").get_by_label("In reply to Nic: are you there?")).to_be_visible()
+    await message(page, "yes I am").hover()
+    await message(page, "yes I am").get_by_label("Reply to spoolbridge").click()
+    await page.keyboard.type("good")
+    await page.keyboard.press("Enter")
+    await expect(message(page, "good").get_by_label("In reply to spoolbridge: yes I am")).to_be_visible()
+    guild = emulator.guild
+    found = guild.message(guild.channels["mayor-villa"].id, asked)
+    assert found is not None
+    guild.react(found, "👀", guild.bot)
+    await expect(message(page, "are you there?").first.get_by_label("Reactions")).to_contain_text("👀")
+    guild.remove(found)
+    await expect(page.locator(f"#m{asked}")).to_have_count(0)
+
+
+async def test_unread(emulator: Emulator, page: Page) -> None:
+    """A message elsewhere marks its channel and the title until somebody looks."""
+    emulator.say("mayor-quarry", "psst")
+    marked = page.get_by_role("button", name="mayor-quarry unread")
+    await expect(marked).to_be_visible()
+    assert "(1)" in await page.title()
+    await marked.click()
+    await expect(message(page, "psst")).to_be_visible()
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("mayor-quarry")
+    await expect(page.get_by_text("unread")).to_have_count(0)
+
+
+async def test_keyboard(emulator: Emulator, page: Page) -> None:
+    """Arrows walk the channels, Enter opens one, Alt and an arrow change it from anywhere."""
+    await page.get_by_role("button", name="mayor-villa").focus()
+    await page.keyboard.press("ArrowDown")
+    await expect(page.get_by_role("button", name="mayor-quarry")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("mayor-quarry")
+    await expect(page.get_by_role("textbox", name="Message")).to_be_focused()
+    await page.keyboard.press("Alt+ArrowUp")
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("mayor-villa")
+
+
+async def test_files(emulator: Emulator, page: Page) -> None:
+    """A picture is shown inline; a file that a human attaches arrives byte for byte."""
+    emulator.say("mayor-villa", "look", files=[("dot.png", _png())])
+    picture = message(page, "look").get_by_role("img", name="dot.png")
+    await expect(picture).to_be_visible()
+    assert 2 == await picture.evaluate("image => image.naturalWidth")
+    chosen: FilePayload = {"name": "a b.txt", "mimeType": "text/plain", "buffer": b"one"}
+    await page.get_by_label("Attach a file").set_input_files([chosen])
+    await page.get_by_label("Send").click()
+    await expect(log(page).get_by_role("link", name="a b.txt")).to_be_visible()
+    kept = emulator.guild.history(emulator.guild.channels["mayor-villa"].id)[-1].attachments
+    assert [("a b.txt", b"one")] == [(file.filename, file.data) for file in kept]
+
+
+async def test_faults(emulator: Emulator, page: Page) -> None:
+    """A fault is chosen from the list and armed; the page says so and nobody is told."""
+    await page.get_by_text("Faults you can type").click()
+    await page.get_by_role("button", name="!!drop-after").click()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_text("next message here meets !!drop-after")).to_be_visible()
+    assert ([], 1) == (emulator.messages("mayor-villa"), emulator.faults.waiting)
+
+
+async def test_comes_back(emulator: Emulator, page: Page) -> None:
+    """When the emulator was away the page says so, and catches up by itself when it is back."""
+    await emulator.down()
+    await expect(page.get_by_text("reconnecting")).to_be_visible()
+    emulator.say("mayor-villa", "said meanwhile")
+    await emulator.up()
+    await expect(message(page, "said meanwhile")).to_be_visible()
+
+
+async def test_said_while_the_history_loads(emulator: Emulator, page: Page) -> None:
+    """A message that comes while its channel's history is on its way is not lost under it."""
+    emulator.say("mayor-quarry", "before")
+
+    async def hold(route: Route) -> None:
+        answer = await route.fetch()
+        emulator.say("mayor-quarry", "in between")
+        emulator.say("mayor-villa", "after")
+        await expect(page.get_by_role("button", name="mayor-villa unread")).to_be_visible()
+        await route.fulfill(response=answer)
+
+    await page.route("**/_emulator/messages/*", hold)
+    await page.get_by_role("button", name="mayor-quarry").click()
+    await expect(message(page, "before")).to_be_visible()
+    await expect(message(page, "in between")).to_be_visible()
+
+
+async def test_phone(emulator: Emulator, phone: Page) -> None:
+    """At 320 pixels nothing scrolls sideways, and the channels are one touch away."""
+    emulator.say("mayor-villa", "x" * 300, files=[("a-very-long-name-" * 6 + ".bin", b"x")])
+    emulator.say("mayor-villa", "```\n" + "wide " * 60 + "\n```")
+    emulator.say("mayor-quarry", "psst")
+    await expect(message(phone, "wide")).to_be_visible()
+    assert 320 == await phone.evaluate("document.documentElement.scrollWidth")
+    assert await log(phone).evaluate("log => log.scrollWidth <= log.clientWidth")
+    await phone.get_by_role("button", name="Channels, 1 with unread messages").tap()
+    await phone.get_by_role("button", name="mayor-quarry").tap()
+    await expect(message(phone, "psst")).to_be_visible()
+    await expect(phone.get_by_role("button", name="mayor-quarry")).to_be_hidden()
+
+
+async def test_dark(emulator: Emulator, page: Page, phone: Page) -> None:
+    """The page follows the colour scheme of its reader."""
+    ground = "getComputedStyle(document.body).backgroundColor"
+    assert await page.evaluate(ground) != await phone.evaluate(ground)
+
+
+async def test_every_control_has_a_name(page: Page) -> None:
+    """Whatever can be operated says what it is."""
+    await page.get_by_text("Faults you can type").click()
+    for role in ("button", "textbox", "combobox", "link"):
+        for control in await page.get_by_role(role).all():
+            name = await control.evaluate(
+                "e => e.getAttribute('aria-label') || e.labels?.[0]?.textContent || e.textContent"
+            )
+            assert name.strip(), await control.evaluate("e => e.outerHTML")
+
+
+def _png() -> bytes:
+    """A picture of two by one dots."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", 2, 1, 8, 2, 0, 0, 0)
+    dots = zlib.compress(b"\0" + b"\xff\0\0" + b"\0\0\xff")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", dots) + chunk(b"IEND", b"")
