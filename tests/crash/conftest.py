@@ -1,0 +1,30 @@
+"""One zygote for a module's tests; worlds made from it in milliseconds."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.crash.world import Zygote, zygote
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def forks(anyio_backend: str) -> AsyncIterator[Zygote]:
+    async with zygote() as made:
+        yield made
+
+
+@pytest.fixture
+def dice() -> random.Random:
+    """For a bounded share of a sweep; the seed is printed with a failure and can be set."""
+    seed = int(os.environ.get("SPOOLBRIDGE_TEST_SEED") or random.randrange(2**32))
+    print(f"SPOOLBRIDGE_TEST_SEED={seed}")
+    return random.Random(seed)

@@ -1,0 +1,171 @@
+"""SIGKILL at every system call of a message's life, and after the next start nothing is lost or repeated.
+
+The calls are enumerated from a life that nobody disturbed; then, for each of them, a fresh world is
+killed at its entry, started again, and held against the promise.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.crash.world import CHANNEL, World, Zygote, world
+
+LONG = "\n\n".join(f"{number}. " + "All work and no play makes a long message. " * 12 for number in range(9))
+SHARE = 12  # pairs of kills that an ordinary run tries; the sweep tries all
+
+
+@dataclass(frozen=True)
+class Life:
+    """What happens in a world before the service is killed in it."""
+
+    name: str
+    prepare: Callable[[World], object]
+    failed: int = 0
+
+
+def _refused(world: World) -> None:
+    world.drop("!!automod please")
+    world.dropped.clear()
+
+
+LIVES = [
+    Life("one drop", lambda world: world.drop("hello")),
+    Life("a long drop", lambda world: world.drop(LONG)),
+    Life("a refused drop", _refused, failed=1),
+    Life("an answer", lambda world: world.say("what is up?")),
+]
+
+
+async def points(base: Path, forks: Zygote, life: Life) -> int:
+    """How many calls the undisturbed life has."""
+    async with world(base, forks) as quiet:
+        life.prepare(quiet)
+        await quiet.life()
+        check(quiet, life)
+        return max(each.get("n", 0) for each in quiet.trace())
+
+
+def check(world: World, life: Life) -> None:
+    if life.failed:
+        assert [] == world.posted()
+        assert life.failed == len(world.files("failed"))
+        assert world.files("outgoing") == world.files("sending") == world.files("sent") == []
+        [entry] = world.files("failed")
+        assert "200000" in Path(f"{entry}.why").read_text()
+    elif life.name == "a long drop":
+        assert 1 < len(world.posted()) == len(set(world.posted()))
+        assert "".join(LONG.split()) == "".join("".join(world.posted()).split())
+        assert 1 == len(world.files("sent"))
+    else:
+        world.assert_kept()
+
+
+@pytest.mark.parametrize("life", LIVES, ids=lambda life: life.name)
+@pytest.mark.timeout(120)
+async def test_killed_at_every_call(tmp_path: Path, forks: Zygote, life: Life) -> None:
+    """One kill, one start: all is settled as if nothing had happened."""
+    count = await points(tmp_path / "quiet", forks, life)
+    assert count > 10
+    for number in range(1, count + 1):
+        async with world(tmp_path / "killed", forks) as struck:
+            life.prepare(struck)
+            assert (await struck.life(kill_at=number))["killed"], f"call {number} of {count} never came"
+            await struck.life()
+            check(struck, life)
+
+
+async def _killed_twice(base: Path, forks: Zygote, life: Life, first: int, second: int) -> None:
+    async with world(base, forks) as struck:
+        life.prepare(struck)
+        await struck.life(kill_at=first)
+        await struck.life(kill_at=second)
+        await struck.life()
+        check(struck, life)
+
+
+@pytest.mark.timeout(120)
+async def test_killed_in_the_recovery_too(tmp_path: Path, forks: Zygote, dice: random.Random) -> None:
+    """A kill at one call, a kill at any call of the start that follows: a share of all pairs."""
+    for number in range(SHARE):
+        life = LIVES[number % len(LIVES)]
+        count = await points(tmp_path / "quiet", forks, life)
+        first, second = dice.randint(1, count), dice.randint(1, count)
+        await _killed_twice(tmp_path / "struck", forks, life, first, second)
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("life", LIVES, ids=lambda life: life.name)
+async def test_killed_at_every_pair_of_calls(tmp_path: Path, forks: Zygote, life: Life) -> None:
+    """Every call, and every call of the start that follows."""
+    count = await points(tmp_path / "quiet", forks, life)
+    for first in range(1, count + 1):
+        for second in range(1, count + 1):
+            await _killed_twice(tmp_path / "struck", forks, life, first, second)
+
+
+@pytest.mark.timeout(120)
+async def test_a_consumer_that_takes_the_file_at_once(tmp_path: Path, forks: Zygote) -> None:
+    """A reader empties `new/` between the kill and the start: the message does not come a second time."""
+    life = LIVES[-1]
+    count = await points(tmp_path / "quiet", forks, life)
+    for number in range(1, count + 1):
+        async with world(tmp_path / "killed", forks) as struck:
+            life.prepare(struck)
+            await struck.life(kill_at=number)
+            new = struck.root / "incoming" / CHANNEL / "new"
+            taken = [path.name for path in new.glob("*.discord")]
+            for path in new.glob("*.discord"):
+                path.unlink()
+            await struck.life()
+            left = [path.name for path in new.glob("*.discord")]
+            assert 1 == len(taken) + len(left), f"killed at {number}"
+
+
+@pytest.mark.timeout(120)
+async def test_an_operator_retries_what_had_been_posted(tmp_path: Path, forks: Zygote) -> None:
+    """Wherever the kill left it, `mv … outgoing/` of the very same entry posts nothing twice."""
+    life = LIVES[0]
+    count = await points(tmp_path / "quiet", forks, life)
+    for number in range(1, count + 1):
+        async with world(tmp_path / "killed", forks) as struck:
+            life.prepare(struck)
+            await struck.life(kill_at=number)
+            lying = [*struck.files("sending"), *struck.files("sent")]
+            for entry in lying:
+                subprocess.run(["mv", str(entry), str(struck.root / "outgoing" / CHANNEL) + "/"], check=True)
+            await struck.life()
+            struck.assert_kept()
+
+
+@pytest.mark.timeout(120)
+async def test_three_deaths_in_a_post_are_poison(tmp_path: Path, forks: Zygote) -> None:
+    """An entry that the service dies of is read back and set aside with its reason."""
+    async with world(tmp_path / "w", forks) as struck:
+        struck.drop("hello")
+        for _ in range(3):
+            await struck.life(kill_at=await _call_of_the_post(struck, forks, tmp_path))
+        await struck.life()
+        [entry] = struck.files("failed")
+        assert "died 3 times" in Path(f"{entry}.why").read_text()
+        assert [] == struck.posted()
+
+
+async def _call_of_the_post(struck: World, forks: Zygote, tmp_path: Path) -> int:
+    """The number of the call that would send the POST, in a copy of this very situation."""
+    import shutil
+
+    copy = World(tmp_path / "copy", forks, struck.emulator)
+    shutil.rmtree(copy.base, ignore_errors=True)
+    shutil.copytree(struck.base, copy.base, symlinks=True)
+    struck.emulator.fail(method="POST", route="/channels/{channel}/messages", kind="status", status=400, code=50006)
+    await copy.life()
+    calls = copy.trace()
+    tries = [place for place, each in enumerate(calls) if each.get("path") == "state/journal.jsonl"]
+    return next(each["n"] for each in calls[tries[0] :] if each["call"] == "send")

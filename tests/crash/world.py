@@ -1,0 +1,175 @@
+"""A spool, an emulator and a service that can be killed: what every crash test is made of.
+
+The emulator lives in the test's process and survives every kill, as Discord would. The invariants are
+asserted here, once: nothing lost, nothing repeated, nothing half.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spoolbridge.emulator import Emulator
+from spoolbridge.spool import Spool
+
+CHANNEL = "mayor-villa"
+_PATIENCE = 20.0  # seconds for one life of the service, far more than it needs
+
+
+class Zygote:
+    """Forks services on request, one after another."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def run(self, command: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(json.dumps(command).encode() + b"\n")
+        async with asyncio.timeout(_PATIENCE):
+            return dict(json.loads(await self._process.stdout.readline()))
+
+
+@asynccontextmanager
+async def zygote() -> AsyncIterator[Zygote]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.crash.zygote",
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    try:
+        yield Zygote(process)
+    finally:
+        assert process.stdin
+        process.stdin.close()
+        await process.wait()
+
+
+@dataclass
+class World:
+    """One spool with its imaginary guild, and what was put into both."""
+
+    base: Path
+    zygote: Zygote
+    emulator: Emulator
+    dropped: list[str] = field(default_factory=list)
+    said: list[tuple[int, str]] = field(default_factory=list)
+    time_passed: float = 0.0
+
+    def pass_time(self, seconds: float) -> None:
+        """Let so much time go by, for the service's next life and for Discord."""
+        self.time_passed += seconds
+
+    @property
+    def root(self) -> Path:
+        return self.base / "spool"
+
+    @property
+    def inbox(self) -> Path:
+        return self.root / "discord-inbox.jsonl"
+
+    def drop(self, text: str, *, name: str = "note", files: dict[str, bytes] | None = None) -> str:
+        """Drop a message, durably, as `send` does; its ID."""
+        spool = Spool(self.root)
+        try:
+            self.dropped.append(text)
+            return spool.drop(CHANNEL, text.encode(), name=name, files=files).id
+        finally:
+            spool.close()
+
+    def say(self, text: str) -> None:
+        self.said.append((self.emulator.say(CHANNEL, text), text))
+
+    async def life(self, *, kill_at: int | None = None, until: str = "settled") -> dict[str, Any]:
+        """Run the service until all is settled, or until it is killed at that call."""
+        done = self.base / "done"
+        done.unlink(missing_ok=True)
+        command = {
+            "spool": str(self.root), "channels": str(self.root / "discord-channels.json"),
+            "inbox": str(self.inbox), "token": self.emulator.token, "api_url": self.emulator.api_url,
+            "guild_id": self.emulator.guild.id, "trace": str(self.base / "trace"),
+            "log": str(self.base / "log"), "done": str(done), "kill_at": kill_at,
+            "time_passed": self.time_passed,
+        }  # fmt: skip
+        running = asyncio.ensure_future(self.zygote.run(command))
+        while not running.done() and not self.settled():
+            await asyncio.sleep(0.005)
+        done.touch()
+        answer = await running
+        if not answer["killed"]:
+            assert answer["code"] == 0, (self.base / "log").read_text()
+        return answer
+
+    def trace(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.base / "trace").read_text().splitlines()]
+
+    def settled(self) -> bool:
+        """Whether every drop has left outgoing/ and sending/, and every human message is filed and read up."""
+        if self.files("outgoing") or self.files("sending"):
+            return False
+        high = max((message_id for message_id, _ in self.said), default=0)
+        return all(self._cursor(delivery) >= high for delivery in ("incoming", "inbox"))
+
+    def _cursor(self, delivery: str) -> int:
+        channel_id = self.emulator.guild.channel(CHANNEL).id
+        path = self.root / "state" / "cursors" / f"{channel_id}.{delivery}.json"
+        try:
+            return int(json.loads(path.read_text())["high"])
+        except (FileNotFoundError, ValueError):
+            return -1
+
+    def files(self, state: str) -> list[Path]:
+        """The entries of a state, a bundle counting as one."""
+        depth = {"sent": 3}.get(state, 2)
+        found = (self.root / state).glob("/".join("*" * depth))
+        return sorted(path for path in found if not path.name.startswith(".") and path.suffix != ".why")
+
+    def posted(self) -> list[str]:
+        own = str(self.emulator.guild.bot.id)
+        return [each["content"] for each in self.emulator.messages(CHANNEL) if each["author"]["id"] == own]
+
+    def assert_kept(self, *, failed: int = 0) -> None:
+        """The promise, for everything that was dropped and said."""
+        log = (self.base / "log").read_text()
+        assert Counter(self.dropped) == Counter(self.posted()), log
+        assert self.files("outgoing") == self.files("sending") == [], log
+        assert len(self.dropped) == len(self.files("sent")), log
+        assert failed == len(self.files("failed")), log
+        for text in (path.read_text() for path in self.files("sent") if path.is_file()):
+            assert text in self.dropped
+        self._assert_filed(log)
+
+    def _assert_filed(self, log: str) -> None:
+        new = sorted((self.root / "incoming" / CHANNEL / "new").glob("*.discord"))
+        told = [int(path.name.partition("D")[2].partition(".")[0]) for path in new]
+        assert sorted(message_id for message_id, _ in self.said) == sorted(told), log
+        for path, (_, text) in zip(new, sorted(self.said), strict=True):
+            assert text in path.read_text(), log
+        lines = [json.loads(line) for line in self.inbox.read_text().splitlines()] if self.said else []
+        assert sorted(message_id for message_id, _ in self.said) == sorted(int(each["id"]) for each in lines), log
+        assert not list((self.root / "incoming" / CHANNEL / "tmp").iterdir()), log
+
+
+@asynccontextmanager
+async def world(base: Path, zygote: Zygote) -> AsyncIterator[World]:
+    """A fresh world whose channel has been read once, so that what is said from now on is new."""
+    shutil.rmtree(base, ignore_errors=True)
+    base.mkdir(parents=True)
+    worlds: list[World] = []
+    emulator = Emulator(limits=False, clock=lambda: time.time() + sum(each.time_passed for each in worlds))
+    async with emulator.serve():
+        channel_id = emulator.add_channel(CHANNEL)
+        made = World(base, zygote, emulator)
+        worlds.append(made)
+        Spool.create(made.root).close()
+        (made.root / "discord-channels.json").write_text(json.dumps({CHANNEL: str(channel_id)}))
+        await made.life()
+        yield made
