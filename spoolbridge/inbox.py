@@ -78,7 +78,9 @@ def _load(message_id: int, channel: str, path: Path, read: bool) -> Received:
     import email
     import email.policy
 
-    mail = email.message_from_bytes(path.read_bytes(), policy=email.policy.default.clone(utf8=True))
+    # From text, for the parser of bytes shows a name beyond ASCII as surrogates.
+    text = path.read_text("utf-8", "replace")
+    mail = email.message_from_string(text, policy=email.policy.default.clone(utf8=True))
     thread = str(mail.get("X-Discord-Thread-Id", ""))
     sender = mail["From"]
     body = mail.get_body(("plain",))

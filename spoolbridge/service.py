@@ -198,6 +198,7 @@ def _deliveries(
             spool=str(spool.root),
         )  # fmt: skip
         deliveries.append(mail)
+        stack.callback(mail.close)
     for delivery in deliveries:
         delivery.recover()
     return deliveries, mail

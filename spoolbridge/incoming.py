@@ -1,0 +1,244 @@
+"""What a human wrote on Discord, and the two forms in which the bridge files it.
+
+`from_discord` makes an `IncomingMessage` of Discord's JSON and never raises: what cannot be rendered
+arrives as its raw JSON with a reason, because a message that raised would hold up all that follow.
+`maildir_bytes` is that message as mail (RFC 5322, always 8bit UTF-8, so that `cat` reads it),
+`inbox_line` as a line of discord-inbox.jsonl.
+
+Pure. What a human chose (names, text, file names) is data here: it becomes no path and no header of
+its own, whatever it contains.
+"""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from spoolbridge import rendering
+from spoolbridge.channels import Channel
+
+if TYPE_CHECKING:
+    from email.message import EmailMessage
+
+HUMAN_TYPES = (0, 19)  # DEFAULT and REPLY; every other type is the system's or a bot's
+_DISCORD_EPOCH = 1_420_070_400_000  # milliseconds; a snowflake's upper bits count from 2015
+_LARGEST_ID = 2**64 - 1
+_YEAR = 31_557_600  # seconds
+_NO_NAMES: Mapping[int, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A file that came with a message; `size` in bytes, `url` is signed and expires after about a day."""
+
+    name: str
+    url: str
+    size: int
+
+
+@dataclass(frozen=True)
+class IncomingMessage:
+    """A message as it is delivered; `timestamp` in unix seconds, `text` ready to be read."""
+
+    id: int
+    channel: Channel
+    guild_id: int
+    thread_id: int | None
+    author: str
+    author_id: int
+    text: str
+    reply_to: int | None
+    attachments: tuple[Attachment, ...]
+    timestamp: float
+    #: Why `text` is Discord's JSON instead of the human's words; empty: it is the human's words.
+    reason: str = ""
+
+
+def snowflake_time(snowflake: int) -> float:
+    """The unix time (seconds) at which Discord made an id."""
+    return ((snowflake >> 22) + _DISCORD_EPOCH) / 1000
+
+
+def snowflake_at(timestamp: float) -> int:
+    """The smallest id that Discord can have made at that unix time (seconds)."""
+    return max(0, int(timestamp * 1000) - _DISCORD_EPOCH) << 22
+
+
+def is_human(json: Any, own_id: int) -> bool:
+    """Whether a person wrote it: not ours, no bot, no webhook, nothing that the system says."""
+    if not isinstance(json, Mapping) or not isinstance(json.get("author"), Mapping):
+        return False
+    author = json["author"]
+    # A webhook's author is a name that anybody chose: look at webhook_id before trusting it.
+    if json.get("webhook_id") or author.get("bot") or author.get("system"):
+        return False
+    return json.get("type") in HUMAN_TYPES and _id(author.get("id")) not in (None, own_id)
+
+
+def from_discord(
+    json: Any, channel: Channel, guild_id: int, *, names: Mapping[int, str] = _NO_NAMES
+) -> IncomingMessage:
+    """The message in Discord's JSON; `names` are those of channels and roles, by id. Never raises."""
+    fields = json if isinstance(json, Mapping) else {}
+    message_id, place = _id(fields.get("id")) or 0, _id(fields.get("channel_id"))
+    author, author_id = _author(fields)
+    try:
+        text, reason = rendering.plain(json, names), ""
+        attachments, reply_to = _attachments(json), _reply_to(json)
+    except Exception as error:  # whatever Discord thinks of next: it must not hold up what follows
+        text, reason = _raw(json), f"not rendered ({type(error).__name__}); the body is Discord's JSON"
+        attachments, reply_to = (), None
+    return IncomingMessage(
+        id=message_id,
+        channel=channel,
+        guild_id=guild_id,
+        thread_id=place if place not in (None, channel.id) else None,
+        author=author,
+        author_id=author_id,
+        text=text,
+        reply_to=reply_to,
+        attachments=attachments,
+        timestamp=_timestamp(fields.get("timestamp"), message_id),
+        reason=reason,
+    )
+
+
+def maildir_name(message: IncomingMessage) -> str:
+    """The name under which the message lies in its channel's Maildir: the same whenever it is asked."""
+    return name_of(message.id)
+
+
+def name_of(message_id: int) -> str:
+    """As `maildir_name`, where only the id is left."""
+    return f"{int(snowflake_time(message_id))}.D{message_id}.discord"
+
+
+def maildir_file(message: IncomingMessage) -> str:
+    """Where the message is put, relative to the spool; a reader may have moved it to `cur/` since."""
+    return f"incoming/{message.channel.address}/new/{maildir_name(message)}"
+
+
+def subject(message: IncomingMessage) -> str:
+    return f"Discord #{message.channel.address} from {rendering.one_line(message.author)}"
+
+
+def maildir_bytes(message: IncomingMessage, files: Sequence[str] = ()) -> bytes:
+    """The message as mail with LF line ends; `files` are its attachments' paths relative to the spool."""
+    mail = _mail()
+    _set_headers(mail, message)
+    for file in files:
+        mail["X-Attachment"] = _header(file)
+    mail.set_content(f"{rendering.printable(message.text)}\n", charset="utf-8", cte="8bit")
+    return mail.as_bytes()
+
+
+def inbox_line(message: IncomingMessage, file: str) -> bytes:
+    """The message as one line of JSON; `file` is where it lies, relative to the spool.
+
+    `timestamp`, `subject` and `body` come first and mean what they always meant in this file. Ids are
+    strings, because readers that hold numbers as floats would round them.
+    """
+    line = {
+        "timestamp": datetime.fromtimestamp(message.timestamp).strftime("%Y-%m-%dT%H:%M:%S"),
+        "subject": subject(message),
+        "body": message.text,
+        "id": str(message.id),
+        "channel": message.channel.address,
+        "channel_id": str(message.channel.id),
+        "rig": message.channel.rig,
+        "author": message.author,
+        "author_id": str(message.author_id),
+        "file": file,
+        "reply_to": None if message.reply_to is None else str(message.reply_to),
+        "attachments": [{"name": a.name, "url": a.url, "size": a.size} for a in message.attachments],
+    }
+    return jsonlib.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+
+
+def _mail() -> EmailMessage:
+    from email import policy  # lazily: only who writes mail pays for it
+    from email.message import EmailMessage
+
+    return EmailMessage(policy=policy.SMTPUTF8.clone(linesep="\n", cte_type="8bit", max_line_length=None))
+
+
+def _set_headers(mail: EmailMessage, message: IncomingMessage) -> None:
+    from email.headerregistry import Address
+    from email.utils import format_datetime
+
+    mail["From"] = Address(_header(message.author), str(message.author_id), "discord")
+    mail["Date"] = format_datetime(datetime.fromtimestamp(int(message.timestamp), UTC))
+    mail["Subject"] = _header(subject(message))
+    mail["Message-ID"] = f"<{message.id}@discord>"
+    if message.reply_to is not None:
+        mail["In-Reply-To"] = f"<{message.reply_to}@discord>"
+        mail["References"] = f"<{message.reply_to}@discord>"
+    mail["List-Id"] = f"{message.channel.address} <{message.channel.id}.{message.guild_id}.discord>"
+    mail["X-Discord-Message-Id"] = str(message.id)
+    mail["X-Discord-Channel-Id"] = str(message.channel.id)
+    if message.thread_id is not None:
+        mail["X-Discord-Thread-Id"] = str(message.thread_id)
+    mail["X-Discord-Guild-Id"] = str(message.guild_id)
+    mail["X-Discord-Author-Id"] = str(message.author_id)
+    if message.reason:
+        mail["X-Spoolbridge-Reason"] = _header(message.reason)
+
+
+def _header(text: str) -> str:
+    """One line that no mail reader decodes: an encoded word could hide a line end in a name."""
+    return rendering.one_line(text, 500).replace("=?", "= ?")
+
+
+def _id(value: object) -> int | None:
+    """A snowflake, from the string that Discord writes or from a number; None for anything else."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 20:
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _LARGEST_ID:
+        return value
+    return None
+
+
+def _author(fields: Mapping[str, Any]) -> tuple[str, int]:
+    author = fields.get("author")
+    if not isinstance(author, Mapping):
+        return "unknown", 0
+    try:
+        name = rendering.display_name(author)
+    except (TypeError, AttributeError):
+        name = "unknown"
+    return name, _id(author.get("id")) or 0
+
+
+def _reply_to(json: Mapping[str, Any]) -> int | None:
+    reference = json.get("message_reference") or {}
+    return None if reference.get("type") == rendering.FORWARD else _id(reference.get("message_id"))
+
+
+def _attachments(json: Mapping[str, Any]) -> tuple[Attachment, ...]:
+    return tuple(
+        Attachment(
+            rendering.one_line(each["filename"]) or "unnamed",
+            rendering.one_line(each["url"], 2048),
+            int(each["size"]),
+        )
+        for each in json.get("attachments") or ()
+    )
+
+
+def _timestamp(value: object, message_id: int) -> float:
+    """What the message says, where that is a time near the one in its id; else the id's."""
+    made = snowflake_time(message_id)
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        return made
+    told = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return told if abs(told - made) < _YEAR else made
+
+
+def _raw(json: object) -> str:
+    return rendering.printable(jsonlib.dumps(json, ensure_ascii=False, indent=1, default=repr))

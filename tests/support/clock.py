@@ -1,0 +1,57 @@
+"""A clock that moves only when a test says so, and the sleep that goes with it."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class FakeClock:
+    """Call it for the time (seconds); hand `sleep` to whatever sleeps; `advance` wakes who is due.
+
+    Nothing here waits for real time: `await clock.sleepers(1)` ends when somebody has gone to sleep,
+    so a test advances the clock only once the code under test has come to rest.
+    """
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self.now = now
+        self._sleeping: list[tuple[float, asyncio.Future[None]]] = []
+        self._changed = asyncio.Event()
+
+    def __call__(self) -> float:
+        return self.now
+
+    @property
+    def asleep(self) -> int:
+        """How many sleep now."""
+        return len(self._sleeping)
+
+    async def sleep(self, seconds: float) -> None:
+        """As asyncio.sleep, on this clock."""
+        entry = (self.now + max(seconds, 0.0), asyncio.get_running_loop().create_future())
+        self._sleeping.append(entry)
+        self._changed.set()
+        try:
+            await entry[1]
+        finally:
+            if entry in self._sleeping:
+                self._sleeping.remove(entry)
+
+    async def sleepers(self, count: int = 1) -> None:
+        """Return once at least `count` sleep."""
+        while len(self._sleeping) < count:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def advance(self, seconds: float) -> None:
+        """Move on; those whose time has come wake, the earliest first."""
+        self.now += seconds
+        due = sorted((entry for entry in self._sleeping if entry[0] <= self.now), key=lambda entry: entry[0])
+        for entry in due:
+            self._sleeping.remove(entry)
+            if not entry[1].done():
+                entry[1].set_result(None)
+
+    async def leap(self, seconds: float) -> None:
+        """A sleep that is over at once, the clock moved on by it: for waits that a test does not watch."""
+        self.advance(max(seconds, 0.0))
+        await asyncio.sleep(0)

@@ -1,0 +1,31 @@
+"""The whole spool at once, so that an assertion also sees what should not be there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def tree(root: Path, *below: str) -> dict[str, list[str]]:
+    """Directory (relative) → the names of what it holds besides directories, sorted.
+
+    Directories that hold nothing but directories, or nothing, are left out: they are no state. `below`
+    restricts it to these top-level directories. `{"outgoing/general": ["a"], …}`
+    """
+    found: dict[str, list[str]] = {}
+    for top in below or ("",):
+        for directory, subdirectories, names in os.walk(root / top):
+            links = [each for each in subdirectories if os.path.islink(os.path.join(directory, each))]
+            if names or links:
+                found[os.path.relpath(directory, root)] = sorted([*names, *links])
+    return found
+
+
+def contents(root: Path, *below: str) -> dict[str, bytes]:
+    """Path (relative) → content, of every regular file."""
+    return {
+        os.path.normpath(os.path.join(place, name)): (root / place / name).read_bytes()
+        for place, names in tree(root, *below).items()
+        for name in names
+        if (root / place / name).is_file() and not (root / place / name).is_symlink()
+    }

@@ -1,0 +1,105 @@
+"""The mail that a message becomes, and what gt's exit and words mean."""
+
+# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
+from __future__ import annotations
+
+import pytest
+
+from spoolbridge.channels import Channel
+from spoolbridge.errors import SettingsError
+from spoolbridge.gt import Verdict, answer_of
+from spoolbridge.mail import LONGEST_BODY, address_of, checked_routes, compose, decode, sender_of
+from tests.support.messages import START, STATUS, VILLA, incoming
+
+CREW = "villacalculatecost3/crew/max"
+
+
+def test_a_mail_survives_its_file() -> None:
+    """Encoded and read back it is the same mail."""
+    mail = compose(incoming(content="grüße \U0001f600"), CREW, polled_id=VILLA.id, now=1.5, spool="spool")
+    assert mail == decode(mail.encode())
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"\xff", b'{"message_id": 1}'])
+def test_a_file_that_holds_no_mail(data: bytes) -> None:
+    """One kind of error, whatever is wrong with it."""
+    with pytest.raises(ValueError):
+        decode(data)
+
+
+def test_a_long_body_names_the_file() -> None:
+    """The store's column ends at 64 KiB: what is cut is found in the spool."""
+    mail = compose(incoming(content="ü" * 40_000), "mayor/", polled_id=1, now=0.0, spool="spool")
+    assert len(mail.body.encode()) <= LONGEST_BODY
+    name = f"spool/incoming/mayor-villa/new/1795305600.D{START}.discord"
+    assert f"ü\n[cut here; the whole text is in {name}]\n\n-- \n" in mail.body
+    assert mail.body.splitlines()[-1] == mail.marker
+
+
+def test_the_subject_cannot_act_in_a_prompt() -> None:
+    """It is typed into an agent's terminal."""
+    author = {"id": "5", "username": "`rm`\n\x1b[2J<x>\u202e" + "y" * 300}
+    mail = compose(incoming(author=author), "mayor/", polled_id=1, now=0.0, spool="spool")
+    assert 120 == len(mail.subject)
+    assert mail.subject.startswith("Discord #mayor-villa from rm [2Jx yyy")
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "sender"),
+    [
+        ("mayor-villa", "mayor-villa", "discord/mayor-villa"),
+        ("mayor", "mayor", "discord/7"),
+        ("grüße", "grüße", "discord/7"),
+        ("mayor-x", "rig.mayor-x", "discord/7"),
+    ],
+)
+def test_the_sender_is_ours_to_choose(name: str, address: str, sender: str) -> None:
+    """A name that gt would read as an agent's, or trip over, is told by its id."""
+    assert sender == sender_of(Channel(name, 7, None, address))
+
+
+def test_routes_come_before_the_mayor() -> None:
+    """By address or by name; without either only mayor-* is mailed."""
+    assert "mayor/" == address_of(VILLA, {})
+    assert CREW == address_of(VILLA, {"mayor-villa": CREW})
+    assert None is address_of(STATUS, {})
+
+
+@pytest.mark.parametrize("address", ["mayor", "-x/", "a b/", "villa/crew/max/more", "", "../x"])
+def test_an_address_nobody_reads_is_refused(address: str) -> None:
+    """gt takes a bare word for a directory and says that all is well."""
+    with pytest.raises(SettingsError):
+        checked_routes({"vi-status": address})
+
+
+@pytest.mark.parametrize("address", ["mayor/", "overseer", "villa/witness", CREW, "list:all"])
+def test_an_address_somebody_reads(address: str) -> None:
+    """The forms that gt knows."""
+    assert checked_routes({"vi-status": address}) == {"vi-status": address}
+
+
+@pytest.mark.parametrize(
+    ("code", "err", "verdict"),
+    [
+        (0, "", Verdict.DONE),
+        (0, "Warning: bd is old", Verdict.DONE),
+        (None, "", Verdict.UNKNOWN),
+        (1, "Error: unknown address: x\nUsage:\n  gt", Verdict.REFUSED),
+        (1, "Error: argument list too long", Verdict.REFUSED),
+        (1, "Error: parse error on line 3", Verdict.REFUSED),
+        (1, "Error: not in a Gas Town workspace", Verdict.UNCONFIGURED),
+        (1, "Error: dolt: connection refused", Verdict.FAILED),
+        (-9, "", Verdict.FAILED),
+    ],
+)
+def test_what_an_exit_means(code: int | None, err: str, verdict: Verdict) -> None:
+    """Decided here, once, by gt's exit and words."""
+    assert verdict == answer_of(code, err).verdict
+
+
+def test_the_usage_text_is_no_reason() -> None:
+    """gt prints it behind every error."""
+    err = "Warning: bd is old\nError: store is \x1b[1mdown\nUsage:\n  gt mail send <address>"
+    assert "store is [1mdown" == answer_of(1, err).reason
+    assert "gt ended with 1 and said nothing" == answer_of(1, "").reason
