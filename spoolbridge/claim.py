@@ -6,6 +6,7 @@ or deletes a message; what is in the way gets the entry a fresh ID and a reason.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -19,6 +20,9 @@ from spoolbridge import atomic, identity, ready
 from spoolbridge.errors import MessageError, SpoolError
 
 WHY = ".why"
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+#: What opening something says that is not ours to read; anything else (EIO, EMFILE) is not its fault.
+_UNREADABLE = {errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.EACCES}
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,12 @@ class Claim:
         and FileNotFoundError where it is gone.
         """
         with self._sending() as at:
-            fd = os.open(self.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+            try:
+                fd = os.open(self.name, _OPEN, dir_fd=at)
+            except OSError as error:
+                if error.errno not in _UNREADABLE:
+                    raise
+                raise MessageError(f"it cannot be read ({error.strerror})", "copy it instead") from None
             try:
                 if stat.S_ISDIR(os.fstat(fd).st_mode):
                     return self._read_bundle(fd)
@@ -80,6 +89,7 @@ class Claim:
 
     def sent(self) -> str:
         """Settle as sent: into today's directory of `sent/`. Returns where it lies, from the root."""
+        self._check_unsettled()
         day = datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%d")
         with atomic.directory("sent", at=self._fd) as sent:
             atomic.ensure_directory(self.channel, at=sent)
@@ -98,6 +108,7 @@ class Claim:
         `to`: the channel that the retry should name (its own). `fresh`: under a new ID, for this
         one belongs to another message.
         """
+        self._check_unsettled()
         with atomic.directory("failed", at=self._fd) as failed:
             atomic.ensure_directory(self.channel, at=failed)
         with self._at(f"failed/{self.channel}") as at:
@@ -105,15 +116,27 @@ class Claim:
             name = self._under_fresh_id() if taken else self.name
             text = why(self._root, self.channel, name, reason, hint, to or self.channel, self._clock())
             explain(at, name, text)
-        return self._settle(f"failed/{self.channel}", name)
+            try:
+                return self._settle(f"failed/{self.channel}", name)
+            except OSError:
+                with suppress(OSError):  # a reason without its entry would puzzle people
+                    os.unlink(name + WHY, dir_fd=at)
+                raise
 
     def release(self) -> str:
-        """Put it back to `outgoing/` under its name, to be claimed again later."""
-        return self._settle(f"outgoing/{self.channel}", self.name)
+        """Put it back to `outgoing/` under its name, to be claimed again later. Returns where it lies."""
+        self._check_unsettled()
+        try:
+            return self._settle(f"outgoing/{self.channel}", self.name)
+        except FileExistsError:
+            reason = "another entry of this name was dropped while this one was being sent"
+            return self.failed(reason, hint="retry this one when the other is gone", fresh=True)
 
-    def _settle(self, to: str, name: str) -> str:
+    def _check_unsettled(self) -> None:
         if self.settled:
             raise SpoolError(f"{self} was settled before, as {self.settled}")
+
+    def _settle(self, to: str, name: str) -> str:
         with self._sending() as src, self._at(to) as dst:
             atomic.move(self.name, name, src=src, dst=dst)
         self.settled = f"{to}/{name}"
@@ -123,10 +146,11 @@ class Claim:
         return identity.file_name(identity.fresh(datetime.fromtimestamp(self._clock(), UTC)), self.rest)
 
     def _read_file(self, fd: int) -> bytes | None:
-        status = os.fstat(fd)
+        written_to = ready.lease(fd) is False
+        status = os.fstat(fd)  # behind the lease: its size is final then
         if wrong := ready.unlike_a_message(status):
             raise MessageError(wrong, "copy it instead")
-        if ready.lease(fd) is False:
+        if written_to:
             return None
         body = atomic.read_bounded(fd, ready.LARGEST + 1)
         if stamp_of(status) != self._stamp:
@@ -137,16 +161,18 @@ class Claim:
         try:
             opened = ready.members(fd)
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno not in _UNREADABLE:
+                raise
             raise MessageError(f"the bundle cannot be read: {error}", "it holds body and files/") from None
         try:
-            found = {name: self._read_file(each) for name, each in opened}
+            found = {path: self._read_file(each) for path, each in opened}
         finally:
             ready.close(opened)
-        if None in found.values():
+        whole = {path: data for path, data in found.items() if data is not None}
+        if len(whole) < len(found):
             return None
-        whole = {name: data for name, data in found.items() if data is not None}
-        is_body = bool(opened) and opened[0][0] == "body" and atomic.exists("body", at=fd)
-        return Content(whole.pop("body") if is_body else None, whole)
+        body = whole.pop("body", None)
+        return Content(body, {path.removeprefix("files/"): data for path, data in whole.items()})
 
     def _status(self) -> os.stat_result:
         with self._sending() as at:
@@ -166,7 +192,7 @@ def stamp_of(status: os.stat_result) -> tuple[int, ...]:
 
 def sync_entry(name: str, at: int) -> tuple[int, ...]:
     """Make an entry's content durable before its name moves; what changes when it is written to."""
-    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+    fd = os.open(name, _OPEN, dir_fd=at)
     try:
         status = os.fstat(fd)
         if not stat.S_ISDIR(status.st_mode):

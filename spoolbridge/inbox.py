@@ -86,7 +86,7 @@ def _load(message_id: int, channel: str, path: Path, read: bool) -> Received:
     body = mail.get_body(("plain",))
     return Received(
         message_id,
-        channel or str(mail.get("List-Id", "")).partition("<")[2].partition(".")[0],
+        channel or str(mail.get("List-Id", "")).partition(" <")[0],
         path,
         read,
         author=sender.addresses[0].display_name if sender and sender.addresses else "",

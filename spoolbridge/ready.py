@@ -62,17 +62,18 @@ def examine(name: str, *, at: int, now: float, first_seen: float) -> Verdict:
         fd = os.open(name, _OPEN, dir_fd=at)
     except OSError as error:
         return _unopened(error, now - first_seen)
+    ours = identity.parse(name) is not None  # renamed in whole, by who knows the form
     try:
         status = os.fstat(fd)
         if stat.S_ISDIR(status.st_mode):
-            return _bundle(fd, now, first_seen) if name.endswith(BUNDLE) else None
-        return _file(fd, status, now, first_seen, identity.parse(name) is not None)
+            return _bundle(fd, now, first_seen, ours) if name.endswith(BUNDLE) else None
+        return _file(fd, status, now, first_seen, ours)
     finally:
         os.close(fd)
 
 
 def members(bundle: int) -> list[tuple[str, int]]:
-    """The files of a bundle as (name, descriptor to close): `body` first, then those in `files/`.
+    """The files of a bundle as (path in it, descriptor to close): `body`, then `files/<name>`.
 
     Raises OSError for a link and ValueError for anything that is not a bundle's.
     """
@@ -87,7 +88,8 @@ def members(bundle: int) -> list[tuple[str, int]]:
                     names = sorted(each for each in os.listdir(inner) if not ignored(each))
                     if len(names) > MOST_MEMBERS:
                         raise ValueError(f"the bundle holds {len(names)} files")
-                    found += [(each, os.open(each, _OPEN, dir_fd=inner)) for each in names]
+                    for each in names:
+                        found.append((f"files/{each}", os.open(each, _OPEN, dir_fd=inner)))
                 finally:
                     os.close(inner)
             elif not ignored(name):
@@ -144,14 +146,20 @@ def _unopened(error: OSError, age: float) -> Verdict:
 
 def _file(fd: int, status: os.stat_result, now: float, first_seen: float, ours: bool) -> Verdict:
     age = _age(status, now, first_seen)
-    wrong = unlike_a_message(status)
-    if wrong and status.st_nlink > 1 and stat.S_ISREG(status.st_mode):
-        return _in_grace(now - first_seen) or Never(wrong, "copy it instead")
-    if wrong:
-        return Never(wrong, "drop a file of at most 25 MiB" if status.st_size > LARGEST else "drop a file")
+    if refusal := _unlike(status, now - first_seen):
+        return refusal
     if status.st_size == 0:
         return _in_grace(age) or Never("the file is empty", "write the message into it")
     return _settled(age, lease(fd), ours)
+
+
+def _unlike(status: os.stat_result, seen: float) -> NotYet | Never | None:
+    wrong = unlike_a_message(status)
+    if not wrong:
+        return None
+    if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+        return _in_grace(seen) or Never(wrong, "copy it instead")
+    return Never(wrong, "drop a file of at most 25 MiB" if status.st_size > LARGEST else "drop a file")
 
 
 def _settled(age: float, granted: bool | None, ours: bool) -> Verdict:
@@ -161,7 +169,7 @@ def _settled(age: float, granted: bool | None, ours: bool) -> Verdict:
     return True if age >= needed else NotYet(needed - age)
 
 
-def _bundle(fd: int, now: float, first_seen: float) -> Verdict:
+def _bundle(fd: int, now: float, first_seen: float, ours: bool) -> Verdict:
     try:
         opened = members(fd)
     except ValueError as error:
@@ -174,17 +182,21 @@ def _bundle(fd: int, now: float, first_seen: float) -> Verdict:
         if not opened:
             age = _age(os.fstat(fd), now, first_seen)
             return _in_grace(age) or Never("the bundle is empty", "put body or files/ into it")
-        return _worst([_member(each, now, first_seen) for _, each in opened])
+        size = sum(os.fstat(each).st_size for _, each in opened)
+        if size > LARGEST:
+            what = f"the bundle has {size} bytes, more than the {LARGEST} that Discord takes in all"
+            return Never(what, "drop fewer or smaller files")
+        return _worst([_member(each, now, first_seen, ours) for _, each in opened])
     finally:
         close(opened)
 
 
-def _member(fd: int, now: float, first_seen: float) -> Verdict:
+def _member(fd: int, now: float, first_seen: float, ours: bool) -> Verdict:
     status = os.fstat(fd)
-    wrong = unlike_a_message(status)
-    if wrong:
-        return Never(f"in the bundle: {wrong}", "copy it instead")
-    return _settled(_age(status, now, first_seen), lease(fd), ours=False)
+    refusal = _unlike(status, now - first_seen)
+    if isinstance(refusal, Never):
+        return Never(f"in the bundle: {refusal.reason}", refusal.hint)
+    return refusal or _settled(_age(status, now, first_seen), lease(fd), ours)
 
 
 def _worst(verdicts: list[Verdict]) -> Verdict:

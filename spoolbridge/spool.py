@@ -63,21 +63,34 @@ class Spool:
         self._minter = identity.Minter(clock)
         try:
             self.fd = atomic.open_directory(root)
-            self._check()
+            try:
+                self._check()
+            except BaseException:
+                self.close()
+                raise
         except (FileNotFoundError, NotADirectoryError):
             raise SpoolError(f"no spool at {root}", "set SPOOLBRIDGE_SPOOL, or: spoolbridge init") from None
+        except PermissionError:
+            hint = "join the group that owns it"
+            raise SpoolError(f"the spool at {root} may not be entered", hint) from None
 
     @classmethod
     def create(cls, root: Path, *, clock: Callable[[], float] = time.time) -> Spool:
         """The spool at `root`, made where it is missing; nothing that is there is changed."""
-        root.mkdir(parents=True, exist_ok=True)
-        with atomic.directory(root) as fd:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            fd = atomic.open_directory(root)
+        except (FileExistsError, NotADirectoryError):
+            raise SpoolError(f"{root} is not a directory", "set SPOOLBRIDGE_SPOOL to a real one") from None
+        try:
             for name in DIRECTORIES:
                 mode = _STATE_MODE if name == "state" else atomic.DIRECTORY_MODE
                 atomic.ensure_directory(name, at=fd, mode=mode)
             if not atomic.exists(README, at=fd):
                 text = resources.files("spoolbridge").joinpath("SPOOL.md").read_bytes()
                 atomic.replace(README, text, at=fd)
+        finally:
+            os.close(fd)
         return cls(root, clock=clock)
 
     def close(self) -> None:
@@ -102,10 +115,16 @@ class Spool:
     ) -> Entry:
         """Hand a message over: durable when this returns. `name` is for people, `files` make a bundle.
 
-        Raises OSError (disk full, no permission) with nothing dropped.
+        Raises OSError (disk full, no permission) or SpoolError (a name that leads elsewhere) with nothing
+        dropped.
         """
         entry_id = self._minter.mint()
         full = identity.file_name(entry_id, f"{name}{ready.BUNDLE}" if files else name)
+        if ready.ignored(full):
+            full = identity.file_name(entry_id, f"{name}.txt")
+        for each in (channel, *(files or ())):
+            if "/" in each or "\0" in each or ready.ignored(each or "."):
+                raise SpoolError(f"{each!r} cannot be a name in the spool", "choose a plain one")
         self.add_channel(channel)
         with self.at("tmp") as tmp, self.at(f"outgoing/{channel}") as outgoing:
             try:
@@ -114,10 +133,12 @@ class Spool:
                 else:
                     atomic.write_new(full, data or b"", at=tmp, mode=0o660)
                 os.rename(full, full, src_dir_fd=tmp, dst_dir_fd=outgoing)
+                atomic.sync_directory(outgoing)
             except BaseException:
+                with suppress(OSError):  # who is told that it failed must not see it sent
+                    os.rename(full, full, src_dir_fd=outgoing, dst_dir_fd=tmp)
                 self._discard(tmp, full)
                 raise
-            atomic.sync_directory(outgoing)
         return self._entry(f"outgoing/{channel}", full, entry_id)
 
     def _write_bundle(self, tmp: int, name: str, body: bytes | None, files: Mapping[str, bytes]) -> None:
@@ -215,6 +236,6 @@ class Spool:
                 with self.at("state") as at:
                     known = journal.lookup(at, entry_id)
             elif state == "failed":
-                first = (self.root / place / (name + WHY)).read_text("utf-8").partition("\n")[0]
+                first = (self.root / place / (name + WHY)).read_text("utf-8", "replace").partition("\n")[0]
                 known = {"reason": first.partition("  ")[2]}
         return Entry(entry_id, rest.partition("/")[0], name, state, self.root / place / name, **known)

@@ -48,8 +48,11 @@ def init() -> None:
     from spoolbridge.spool import Spool
 
     settings = load_settings()
-    Spool.create(settings.spool).close()
+    spool = Spool.create(settings.spool)
     channels.make(settings.channels)
+    for address in channels.load(settings.channels).addresses:
+        spool.add_channel(address)
+    spool.close()
     click.echo(f"spool     {settings.spool}\nchannels  {settings.channels}\ninbox     {settings.inbox}\n")
     if not settings.token:
         click.echo("Next: put DISCORD_BOT_TOKEN=… into .env, chmod 600 .env, then: spoolbridge channels sync")

@@ -27,6 +27,8 @@ class Snapshot:
 
     names: dict[str, int] = field(default_factory=dict)
     content: dict[int, bytes | None] = field(default_factory=dict)
+    #: Files that a naive writer never synced: until somebody does, they may come back empty.
+    unsynced: frozenset[int] = frozenset()
 
     @classmethod
     def of(cls, root: Path) -> Snapshot:
@@ -82,7 +84,7 @@ def after_power_cut(before: Snapshot, trace: list[dict[str, Any]], model: str) -
     for kept in _kept(changes, syncs, model):
         for content in _contents(before, trace):
             tree = _applied(before, [change for change, keep in zip(changes, kept, strict=True) if keep], content)
-            if tree.key() not in seen:
+            if tree.key() not in seen and not _still_its_writers(before, tree):
                 seen.add(tree.key())
                 yield tree
 
@@ -144,10 +146,19 @@ def _in_order(changes: list[_Change], kept: list[bool]) -> bool:
     return True
 
 
+def _still_its_writers(before: Snapshot, tree: Snapshot) -> bool:
+    """Whether an unsynced file was lost before anybody took it over: its writer's loss, not ours."""
+    return any(
+        not tree.content[inode] and name.startswith("outgoing/")
+        for name, inode in tree.names.items()
+        if inode in before.unsynced
+    )
+
+
 def _contents(before: Snapshot, trace: list[dict[str, Any]]) -> Iterator[dict[int, bytes]]:
     """What the files may hold: up to the last fsync surely, and all, or none, of what came later."""
-    whole: dict[int, bytes] = {}
-    durable: dict[int, bytes] = {}
+    whole: dict[int, bytes] = {inode: before.content[inode] or b"" for inode in before.unsynced}
+    durable: dict[int, bytes] = dict.fromkeys(before.unsynced, b"")
     for call in trace:
         inode = call.get("inode", 0)
         held = whole.get(inode, before.content.get(inode) or b"")

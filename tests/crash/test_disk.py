@@ -53,3 +53,15 @@ def test_only_a_journal_orders_other_directories() -> None:
     calls = ("create", "write", "sync file", "rename", "sync file")
     assert {"b'hi'"} == _found("journalled", *calls)
     assert {"nothing", "b'hi'"} == _found("unordered", *calls)
+
+
+def test_what_a_naive_writer_left_may_be_empty_until_it_is_synced() -> None:
+    """Taken over without an fsync it may be lost; a claim's fsync makes it ours."""
+    before = Snapshot({".": 1, "outgoing": 2, "sending": 3, "outgoing/x": 9}, {1: None, 2: None, 3: None, 9: b"hi"})
+    before.unsynced = frozenset({9})
+    rename = {"call": "rename", "path": "outgoing/x", "to": "sending/x", "inode": 9}
+    syncs = [{"call": "fsync", "path": name, "inode": inode} for name, inode in (("sending", 3), ("outgoing", 2))]
+    without = list(after_power_cut(before, [rename, *syncs], "unordered"))
+    assert {b"", b"hi"} == {tree.content[9] for tree in without}
+    synced = {"call": "fsync", "path": "outgoing/x", "inode": 9}
+    assert [b"hi"] == [tree.content[9] for tree in after_power_cut(before, [synced, rename, *syncs], "unordered")]

@@ -27,6 +27,7 @@ class Life:
     name: str
     prepare: Callable[[World], object]
     failed: int = 0
+    mailed: bool = False
 
 
 def _refused(world: World) -> None:
@@ -38,17 +39,18 @@ LIVES = [
     Life("one drop", lambda world: world.drop("hello")),
     Life("a long drop", lambda world: world.drop(LONG)),
     Life("a refused drop", _refused, failed=1),
+    Life("a mailed answer", lambda world: world.say("what is up?"), mailed=True),
     Life("an answer", lambda world: world.say("what is up?")),
 ]
 
 
 async def points(base: Path, forks: Zygote, life: Life) -> int:
     """How many calls the undisturbed life has."""
-    async with world(base, forks) as quiet:
+    async with world(base, forks, mailed=life.mailed) as quiet:
         life.prepare(quiet)
         await quiet.life()
         check(quiet, life)
-        return max(each.get("n", 0) for each in quiet.trace())
+        return max(int(each.get("n", 0)) for each in quiet.trace())
 
 
 def check(world: World, life: Life) -> None:
@@ -73,7 +75,7 @@ async def test_killed_at_every_call(tmp_path: Path, forks: Zygote, life: Life) -
     count = await points(tmp_path / "quiet", forks, life)
     assert count > 10
     for number in range(1, count + 1):
-        async with world(tmp_path / "killed", forks) as struck:
+        async with world(tmp_path / "killed", forks, mailed=life.mailed) as struck:
             life.prepare(struck)
             assert (await struck.life(kill_at=number))["killed"], f"call {number} of {count} never came"
             await struck.life()
@@ -81,7 +83,7 @@ async def test_killed_at_every_call(tmp_path: Path, forks: Zygote, life: Life) -
 
 
 async def _killed_twice(base: Path, forks: Zygote, life: Life, first: int, second: int) -> None:
-    async with world(base, forks) as struck:
+    async with world(base, forks, mailed=life.mailed) as struck:
         life.prepare(struck)
         await struck.life(kill_at=first)
         await struck.life(kill_at=second)
@@ -164,8 +166,9 @@ async def _call_of_the_post(struck: World, forks: Zygote, tmp_path: Path) -> int
     copy = World(tmp_path / "copy", forks, struck.emulator)
     shutil.rmtree(copy.base, ignore_errors=True)
     shutil.copytree(struck.base, copy.base, symlinks=True)
-    struck.emulator.fail(method="POST", route="/channels/{channel}/messages", kind="status", status=400, code=50006)
+    where = {"method": "POST", "route": "/channels/{channel}/messages"}
+    struck.emulator.fail(**where, kind="status", status=400, code=50006)
     await copy.life()
     calls = copy.trace()
     tries = [place for place, each in enumerate(calls) if each.get("path") == "state/journal.jsonl"]
-    return next(each["n"] for each in calls[tries[0] :] if each["call"] == "send")
+    return next(int(each["n"]) for each in calls[tries[0] :] if each["call"] == "send")

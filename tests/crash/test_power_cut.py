@@ -39,6 +39,7 @@ async def cut(base: Path, forks: Zygote, life: Life, number: int, model: str, la
         async with world(base, forks) as struck:
             life.prepare(struck)
             before = Snapshot.of(struck.root)
+            before.unsynced = frozenset(path.stat().st_ino for path in struck.root.glob("outgoing/*/note"))
             if not (await struck.life(kill_at=number))["killed"]:
                 return 0
             left = list(after_power_cut(before, struck.trace(), model))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import sys
 import time
@@ -20,6 +21,7 @@ from typing import Any
 
 from spoolbridge.emulator import Emulator
 from spoolbridge.spool import Spool
+from tests.support.fake_gt import FakeGt
 
 CHANNEL = "mayor-villa"
 _PATIENCE = 20.0  # seconds for one life of the service, far more than it needs
@@ -63,6 +65,7 @@ class World:
     dropped: list[str] = field(default_factory=list)
     said: list[tuple[int, str]] = field(default_factory=list)
     time_passed: float = 0.0
+    gt: FakeGt | None = None
 
     def pass_time(self, seconds: float) -> None:
         """Let so much time go by, for the service's next life and for Discord."""
@@ -97,7 +100,8 @@ class World:
             "inbox": str(self.inbox), "token": self.emulator.token, "api_url": self.emulator.api_url,
             "guild_id": self.emulator.guild.id, "trace": str(self.base / "trace"),
             "log": str(self.base / "log"), "done": str(done), "kill_at": kill_at,
-            "time_passed": self.time_passed,
+            "time_passed": self.time_passed, "town": str(self.base / "town") if self.gt else "",
+            "environment": self.gt.environment if self.gt else {},
         }  # fmt: skip
         running = asyncio.ensure_future(self.zygote.run(command))
         while not running.done() and not self.settled():
@@ -116,7 +120,10 @@ class World:
         if self.files("outgoing") or self.files("sending"):
             return False
         high = max((message_id for message_id, _ in self.said), default=0)
-        return all(self._cursor(delivery) >= high for delivery in ("incoming", "inbox"))
+        if self.gt and list((self.root / "state" / "mail").glob("*.json")):
+            return False
+        deliveries = ("incoming", "inbox", "mail") if self.gt else ("incoming", "inbox")
+        return all(self._cursor(delivery) >= high for delivery in deliveries)
 
     def _cursor(self, delivery: str) -> int:
         channel_id = self.emulator.guild.channel(CHANNEL).id
@@ -156,11 +163,17 @@ class World:
         lines = [json.loads(line) for line in self.inbox.read_text().splitlines()] if self.said else []
         assert sorted(message_id for message_id, _ in self.said) == sorted(int(each["id"]) for each in lines), log
         assert not list((self.root / "incoming" / CHANNEL / "tmp").iterdir()), log
+        if self.gt:
+            mailed = [re.findall(r"discord-message-id: (\d+)", mail["body"]) for mail in self.gt.mails]
+            assert sorted([str(message_id)] for message_id, _ in self.said) == sorted(mailed), log
 
 
 @asynccontextmanager
-async def world(base: Path, zygote: Zygote) -> AsyncIterator[World]:
-    """A fresh world whose channel has been read once, so that what is said from now on is new."""
+async def world(base: Path, zygote: Zygote, *, mailed: bool = False) -> AsyncIterator[World]:
+    """A fresh world whose channel has been read once, so that what is said from now on is new.
+
+    `mailed`: it stands in a Gas Town whose gt works.
+    """
     shutil.rmtree(base, ignore_errors=True)
     base.mkdir(parents=True)
     worlds: list[World] = []
@@ -169,6 +182,9 @@ async def world(base: Path, zygote: Zygote) -> AsyncIterator[World]:
         channel_id = emulator.add_channel(CHANNEL)
         made = World(base, zygote, emulator)
         worlds.append(made)
+        if mailed:
+            made.gt = FakeGt(base / "gt")
+            (base / "town" / "mayor").mkdir(parents=True)
         Spool.create(made.root).close()
         (made.root / "discord-channels.json").write_text(json.dumps({CHANNEL: str(channel_id)}))
         await made.life()
