@@ -83,7 +83,9 @@ def after_power_cut(before: Snapshot, trace: list[dict[str, Any]], model: str) -
     seen = set()
     for kept in _kept(changes, syncs, model):
         for content in _contents(before, trace):
-            tree = _applied(before, [change for change, keep in zip(changes, kept, strict=True) if keep], content)
+            tree = _applied(
+                before, [change for change, keep in zip(changes, kept, strict=True) if keep], content
+            )
             if tree.key() not in seen and not _still_its_writers(before, tree):
                 seen.add(tree.key())
                 yield tree

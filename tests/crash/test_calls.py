@@ -15,9 +15,17 @@ import pytest
 from spoolbridge.spool import Spool
 
 HERE = Path(__file__).parents[2]
-_CALLS = "fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,link,linkat,ftruncate,syncfs"
+_CALLS = (
+    "fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,link,linkat,ftruncate,syncfs"
+)
 _LINE = re.compile(r"^(?:\[pid +\d+\] |\d+ +)?(\w+)\((.*)\) += 0")
-_SAME = {"renameat": "rename", "renameat2": "rename", "unlinkat": "unlink", "mkdirat": "mkdir", "fdatasync": "fsync"}
+_SAME = {
+    "renameat": "rename",
+    "renameat2": "rename",
+    "unlinkat": "unlink",
+    "mkdirat": "mkdir",
+    "fdatasync": "fsync",
+}
 
 _ACTS = """
 import os, sys

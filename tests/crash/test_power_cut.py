@@ -72,7 +72,10 @@ async def test_a_share_of_all_cuts(tmp_path: Path, forks: Zygote, dice: random.R
 
 @pytest.mark.sweep
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(("life", "model", "later"), list(_cases()), ids=str)
+@pytest.mark.parametrize(
+    ("life", "model", "later"),
+    [pytest.param(*case, id=f"{case[0].name}-{case[1]}-{case[2]:.0f}") for case in _cases()],
+)
 async def test_every_cut(tmp_path: Path, forks: Zygote, life: Life, model: str, later: float) -> None:
     """Every call, every tree."""
     number, trees = 1, 0

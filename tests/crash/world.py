@@ -116,7 +116,7 @@ class World:
         return [json.loads(line) for line in (self.base / "trace").read_text().splitlines()]
 
     def settled(self) -> bool:
-        """Whether every drop has left outgoing/ and sending/, and every human message is filed and read up."""
+        """Whether every drop is sent or failed, and every human message delivered."""
         if self.files("outgoing") or self.files("sending"):
             return False
         high = max((message_id for message_id, _ in self.said), default=0)
@@ -160,8 +160,10 @@ class World:
         assert sorted(message_id for message_id, _ in self.said) == sorted(told), log
         for path, (_, text) in zip(new, sorted(self.said), strict=True):
             assert text in path.read_text(), log
-        lines = [json.loads(line) for line in self.inbox.read_text().splitlines()] if self.said else []
-        assert sorted(message_id for message_id, _ in self.said) == sorted(int(each["id"]) for each in lines), log
+        lines = self.inbox.read_text().splitlines() if self.said else []
+        assert sorted(message_id for message_id, _ in self.said) == sorted(
+            int(json.loads(line)["id"]) for line in lines
+        ), log
         assert not list((self.root / "incoming" / CHANNEL / "tmp").iterdir()), log
         if self.gt:
             mailed = [re.findall(r"discord-message-id: (\d+)", mail["body"]) for mail in self.gt.mails]

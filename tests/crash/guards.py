@@ -1,0 +1,147 @@
+"""What keeps the promise, line by line: take one away, and a test goes red.
+
+    python -m tests.crash.guards            every guard, in a copy of the tree (about ten minutes)
+    python -m tests.crash.guards NAME …     some of them
+
+Each guard is an exact piece of the product's text and what would stand there without it. That every
+piece still stands there, once, is a test of the ordinary run (test_guards_stand.py).
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+_KILLS = "tests/crash/test_kill_points.py"
+_CUTS = "tests/crash/test_power_cut.py::test_every_cut"
+_UNORDERED_LATER = f"{_CUTS} -k drop-unordered-200"
+_ANSWER_LATER = f"{_CUTS} -k answer-unordered-200"
+
+
+@dataclass(frozen=True)
+class Guard:
+    """`without` takes the place of `text` in the module; `tests` are pytest's arguments."""
+
+    name: str
+    module: str
+    text: str
+    without: str
+    tests: str
+
+    @property
+    def path(self) -> Path:
+        return ROOT / "spoolbridge" / self.module
+
+
+GUARDS = (
+    Guard(
+        "the entry is synced before the claim's rename",
+        "intake.py", "stamp = sync_entry(name, outgoing)", "stamp = ()", _UNORDERED_LATER,
+    ),
+    Guard(
+        "the directories of a rename are synced",
+        "atomic.py",
+        "        sync_directory(dst)\n        if not os.path.sameopenfile(src, dst):\n"
+        "            sync_directory(src)\n",
+        "        pass\n", _UNORDERED_LATER,
+    ),
+    Guard(
+        "the try is durable before the POST",
+        "journal.py", 'self._append(\n            "try", entry_id, channel_id, part',
+        'self._append(\n            "try", entry_id, channel_id, durable=False, part', _UNORDERED_LATER,
+    ),
+    Guard(
+        "Discord is told to enforce the nonce",
+        "outgoing.py", '"enforce_nonce": True', '"enforce_nonce": False', _KILLS,
+    ),
+    Guard(
+        "the nonce is the same after a crash",
+        "identity.py", 'f"{entry_id}|{part}|{channel_id}".encode()',
+        'f"{entry_id}|{part}|{channel_id}|{os.getpid()}".encode()', _KILLS,
+    ),
+    Guard(
+        "past the nonce window the channel is read back",
+        "posting.py", "return 0 <= self._clock() - known.unresolved < NONCE_WINDOW", "return True",
+        _UNORDERED_LATER,
+    ),
+    Guard(
+        "what was posted already is not posted again",
+        "posting.py", "if history.sent:\n", "if False:\n", _KILLS,
+    ),
+    Guard(
+        "a part that is known to be sent is not tried",
+        "posting.py", "if known.message_id is not None:\n", "if False:\n", _KILLS,
+    ),
+    Guard(
+        "three deaths in a post are poison",
+        "journal.py", "POISON = 3", "POISON = 99", _KILLS,
+    ),
+    Guard(
+        "an incoming file is synced before it is intended",
+        "atomic.py", "            if durable:\n                sync(fd)\n        finally",
+        "        finally", _ANSWER_LATER,
+    ),
+    Guard(
+        "the ids of a page are noted as intended before the renames",
+        "incoming_file.py", "            cursor.intend([message.id for message in messages], channel.address)\n",
+        "", _KILLS,
+    ),
+    Guard(
+        "the names in tmp/ are durable before they are intended",
+        "incoming_file.py", "            atomic.sync_directory(tmp)\n", "", _ANSWER_LATER,
+    ),
+    Guard(
+        "an inbox line is synced before its cursor moves",
+        "inbox_file.py", "            atomic.sync(fd)\n", "", _ANSWER_LATER,
+    ),
+    Guard(
+        "the inbox file's end is read back at start",
+        "inbox_file.py", "                self._recorded |= _ids_at_end(name, parent)\n",
+        "                pass\n", _KILLS,
+    ),
+    Guard(
+        "a mail is marked as tried before gt starts",
+        "gt_mail.py", "await in_thread(self._files.mark_tried, mail.message_id)", "pass", _KILLS,
+    ),
+)  # fmt: skip
+
+
+def goes_red(guard: Guard) -> bool:
+    """Whether the guard's tests fail in a copy of the tree that lacks it."""
+    with tempfile.TemporaryDirectory(prefix="spoolbridge-guard-") as scratch:
+        copy = Path(scratch) / "tree"
+        names = shutil.ignore_patterns(".venv", ".git", "__pycache__", ".*_cache", ".hypothesis")
+        shutil.copytree(ROOT, copy, ignore=names)
+        module = copy / "spoolbridge" / guard.module
+        text = module.read_text("utf-8")
+        assert text.count(guard.text) == 1, f"{guard.module} has changed: mend the guard {guard.name!r}"
+        module.write_text(text.replace(guard.text, guard.without), "utf-8")
+        marks = "sweep or not sweep"
+        ended = subprocess.run(
+            [sys.executable, "-m", "pytest", "-x", "-q", "-m", marks, "--no-header", "-p", "no:cacheprovider",
+             "--deselect", f"{_KILLS}::test_killed_at_every_pair_of_calls", *guard.tests.split()],
+            cwd=copy, capture_output=True, text=True, check=False,
+            env={"PYTHONPATH": str(copy), "PATH": "/usr/bin:/bin"},
+        )  # fmt: skip
+        if ended.returncode not in (0, 1):
+            raise RuntimeError(ended.stdout[-2000:] + ended.stderr[-2000:])
+        return ended.returncode == 1
+
+
+def main(names: list[str]) -> int:
+    green = 0
+    for guard in GUARDS:
+        if not names or any(name in guard.name for name in names):
+            red = goes_red(guard)
+            green += not red
+            print(f"{'red  ' if red else 'GREEN'}  {guard.name}", flush=True)
+    return min(green, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

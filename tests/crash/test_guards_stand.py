@@ -1,0 +1,13 @@
+"""The list of guards speaks of the code as it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.crash.guards import GUARDS, Guard
+
+
+@pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)
+def test_a_guard_stands_in_its_module_once(guard: Guard) -> None:
+    """`python -m tests.crash.guards` takes this very text away and wants a red test."""
+    assert 1 == guard.path.read_text("utf-8").count(guard.text)
