@@ -1,0 +1,238 @@
+"""What lies in contrib/ works as it is: the unit, the shell dropper, the sample files."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from spoolbridge import channels, identity, outgoing, ready, settings
+from spoolbridge.intake import Intake
+from spoolbridge.mail import checked_routes
+from spoolbridge.spool import Spool
+from tests.support.tree import contents, tree
+
+CONTRIB = Path(__file__).parents[2] / "contrib"
+UNIT = CONTRIB / "spoolbridge.service"
+DROP = CONTRIB / "spool-drop.sh"
+SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]
+
+
+def unit() -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser(strict=True, delimiters=("=",), comment_prefixes=("#",))
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read_string(UNIT.read_text("utf-8"))
+    return parser
+
+
+def test_the_unit_says_what_the_exit_codes_mean() -> None:
+    """Restarted after a bug or a kill, never after an error that only a person can mend, nor for usage."""
+    service = unit()["Service"]
+    assert "on-failure" == service["Restart"]
+    assert "1 2" == service["RestartPreventExitStatus"]
+    assert "%h/spoolbridge/.venv/bin/spoolbridge run" == service["ExecStart"]
+    assert "default.target" == unit()["Install"]["WantedBy"]
+
+
+def test_the_unit_forbids_nothing_that_the_bridge_needs() -> None:
+    """Setgid directories are what the spool is made of, and gt's programs compile as they run."""
+    service = unit()["Service"]
+    assert "yes" == service["NoNewPrivileges"]
+    assert {"AF_INET", "AF_INET6", "AF_UNIX"} <= set(service["RestrictAddressFamilies"].split())
+    assert [] == [key for key in ("RestrictSUIDSGID", "MemoryDenyWriteExecute") if key in service]
+
+
+def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+    """`systemd-analyze verify` has nothing to say, warnings included."""
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("no systemd-analyze here: apt-get install -y systemd")
+    program = tmp_path / "spoolbridge" / ".venv" / "bin" / "spoolbridge"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\n", "utf-8")
+    program.chmod(0o755)
+    command = [analyze, "verify", "--user", "--man=no", str(UNIT)]
+    environment = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path), "PATH": os.environ["PATH"]}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert (0, "", "") == (ended.returncode, ended.stdout, ended.stderr)
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Path:
+    """A directory for PATH with what the dropper may use, which POSIX has, and no other."""
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    for name in ("awk", "cat", "date", "mv", "od", "rm", "sync"):
+        found = shutil.which(name)
+        assert found
+        (directory / name).symlink_to(found)
+    return directory
+
+
+class Dropper:
+    """Runs the dropper by one shell, on one spool."""
+
+    def __init__(self, programs: Path, spool: Spool) -> None:
+        self._environment = {"PATH": str(programs), "SPOOLBRIDGE_SPOOL": str(spool.root)}
+
+    def __call__(
+        self, *arguments: str, text: bytes = b"", shell: str = "sh"
+    ) -> subprocess.CompletedProcess[bytes]:
+        program = shutil.which(shell)
+        assert program
+        command = [program, *(["sh"] if shell == "busybox" else []), str(DROP), *arguments]
+        return subprocess.run(
+            command, input=text, env=self._environment, capture_output=True, timeout=20, check=False
+        )
+
+
+@pytest.fixture
+def drop(programs: Path, spool: Spool) -> Dropper:
+    spool.add_channel("mayor-villa")
+    return Dropper(programs, spool)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_shell_drops_a_message_that_is_claimed_at_once(shell: str, drop: Dropper, spool: Spool) -> None:
+    """Standard input becomes one entry under an ID of now: whole, readable by the group, and nothing else."""
+    began = time.time()
+    ended = drop("mayor-villa", text="it's done ✅\n".encode(), shell=shell)
+    assert (0, b"") == (ended.returncode, ended.stderr)
+    dropped = Path(os.fsdecode(ended.stdout.rstrip(b"\n")))
+    assert [dropped.name] == tree(spool.root, "outgoing")["outgoing/mayor-villa"]
+    assert {} == tree(spool.root, "tmp")
+    assert 0o660 == dropped.stat().st_mode & 0o777
+    parsed = identity.parse(dropped.name)
+    assert parsed is not None
+    assert began - 1 <= identity.time_of(parsed[0]) <= time.time()
+    claim = Intake(spool).claim("mayor-villa")
+    assert not isinstance(claim, float)
+    assert claim is not None
+    assert parsed[0] == claim.id
+    content = claim.read()
+    assert content is not None
+    assert "it's done ✅" == outgoing.parse(claim.rest, content.body, content.files).text
+
+
+def test_the_shell_keeps_a_files_name(drop: Dropper, spool: Spool, tmp_path: Path) -> None:
+    """A picture is uploaded as what it is called; what is said in its bytes does not matter to a shell."""
+    data = bytes(range(256)) * 400
+    (tmp_path / "the chart.png").write_bytes(data)
+    ended = drop("mayor-villa", str(tmp_path / "the chart.png"))
+    assert (0, b"") == (ended.returncode, ended.stderr)
+    claim = Intake(spool).claim("mayor-villa")
+    assert not isinstance(claim, float)
+    assert claim is not None
+    content = claim.read()
+    assert content is not None
+    assert data == content.body
+    assert "the%20chart.png" == claim.rest
+
+
+@pytest.mark.parametrize("name", ["a~", "a.tmp", "a.swp", "a.swx", "a.part", "a.partial", "a.crdownload",
+                                  "a.filepart", "a.why", ".hidden", "#a#", "4913"])  # fmt: skip
+def test_no_name_is_dropped_that_the_service_would_ignore(
+    name: str, drop: Dropper, spool: Spool, tmp_path: Path
+) -> None:
+    """What is called like a temporary file is a message all the same, once it was dropped on purpose."""
+    assert ready.ignored(name)
+    (tmp_path / name).write_text("hello", "utf-8")
+    ended = drop("mayor-villa", str(tmp_path / name))
+    assert 0 == ended.returncode
+    (dropped,) = tree(spool.root, "outgoing")["outgoing/mayor-villa"]
+    assert not ready.ignored(dropped)
+
+
+def test_the_shells_order_is_the_order_of_the_calls(drop: Dropper, spool: Spool) -> None:
+    """Each ID is later than the one before it."""
+    for number in range(5):
+        assert 0 == drop("mayor-villa", text=b"%d" % number).returncode
+    found = sorted(contents(spool.root, "outgoing").items())
+    assert [b"0", b"1", b"2", b"3", b"4"] == [data for _, data in found]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "code", "said"),
+    [
+        ([], b"", 2, "usage"),
+        (["mayor-villa", "a", "b"], b"", 2, "usage"),
+        (["../state"], b"hello", 2, "not a channel's name"),
+        ([".hidden"], b"hello", 2, "not a channel's name"),
+        (["typo"], b"hello", 1, "no outgoing/typo"),
+        (["mayor-villa"], b"", 1, "empty"),
+        (["mayor-villa", "no such file"], b"", 1, "no such file"),
+    ],
+)
+def test_the_shell_refuses_in_one_line(
+    arguments: list[str], text: bytes, code: int, said: str, drop: Dropper, spool: Spool
+) -> None:
+    """Nothing is dropped and nothing is left in tmp/."""
+    ended = drop(*arguments, text=text)
+    assert (code, b"") == (ended.returncode, ended.stdout)
+    assert said in ended.stderr.decode()
+    assert 1 == len(ended.stderr.splitlines())
+    assert {} == tree(spool.root, "outgoing", "tmp")
+
+
+def test_the_shell_says_where_it_looked_for_a_spool(tmp_path: Path) -> None:
+    """A missing spool is named and not made."""
+    ended = subprocess.run(
+        ["sh", str(DROP), "mayor-villa"], input=b"hello", cwd=tmp_path, env={"PATH": os.environ["PATH"]},
+        capture_output=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert 1 == ended.returncode
+    assert b"no spool at spool; set SPOOLBRIDGE_SPOOL" in ended.stderr
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_the_channels_sample_is_one() -> None:
+    """Channels of the town and of two rigs, by the names that the other samples use."""
+    found = channels.load(CONTRIB / "discord-channels.json").channels
+    rigs = {each.address: each.rig for each in found}
+    assert {
+        "town-square": None,
+        "mayor-villa": "villacalculatecost3",
+        "vi-status": "villacalculatecost3",
+        "mayor-bridge": "discord_bot",
+        "db-status": "discord_bot",
+    } == rigs
+    assert len(found) == len({each.id for each in found})
+
+
+def loaded(directory: Path, text: str) -> settings.Settings:
+    directory.mkdir()
+    (directory / settings.TOML).write_text(text, "utf-8")
+    return settings.load({}, directory)
+
+
+def test_the_settings_sample_holds_every_key_with_its_default(tmp_path: Path) -> None:
+    """As it stands, and with every line switched on, it says what nothing says at all."""
+    text = (CONTRIB / "spoolbridge.toml").read_text("utf-8")
+    on = re.sub(r"(?m)^#(?=\w+ = )", "", text)
+    switched = set(re.findall(r"(?m)^(\w+) = ", on.partition("[routes]")[0]))
+    assert set(settings.KEYS.values()) == switched
+    asis, all_on = loaded(tmp_path / "a", text), loaded(tmp_path / "b", on)
+    nothing = settings.load({}, tmp_path)
+    for name in ("guild_id", "api_url", "poll", "poll_interval", "gt"):
+        assert getattr(nothing, name) == getattr(asis, name)
+    for name in ("api_url", "poll", "poll_interval", "gt"):
+        assert getattr(nothing, name) == getattr(all_on, name)
+    for name in ("spool", "channels", "inbox"):
+        place = getattr(all_on, name).relative_to(tmp_path / "b")
+        assert getattr(nothing, name).relative_to(tmp_path) == place
+    assert 1467106918538678200 == all_on.guild_id
+
+
+def test_the_samples_routes_lead_somewhere(tmp_path: Path) -> None:
+    """Each is of a channel in the channels sample and to an address that gt's mail has."""
+    routes = loaded(tmp_path / "a", (CONTRIB / "spoolbridge.toml").read_text("utf-8")).routes
+    known = channels.load(CONTRIB / "discord-channels.json").addresses
+    assert {"vi-status", "town-square"} == set(routes)
+    assert set(routes) <= set(known)
+    assert routes == checked_routes(routes)
