@@ -120,15 +120,22 @@ def replace(name: str, data: bytes, *, at: int, mode: int = FILE_MODE, durable: 
 def move(name: str, new: str, *, src: int, dst: int) -> None:
     """Rename, durably, and never onto another file.
 
-    Raises FileExistsError where `new` is taken and FileNotFoundError where `name` is gone. The look
-    before the rename is safe against ourselves only: whoever calls holds the spool's lock.
+    Raises FileExistsError where `new` is taken and FileNotFoundError where `name` is gone; after any
+    OSError the name is where it was. The look before the rename is safe against ourselves only: whoever
+    calls holds the spool's lock.
     """
     if exists(new, at=dst):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new)
     os.rename(name, new, src_dir_fd=src, dst_dir_fd=dst)
-    sync_directory(dst)
-    if not os.path.sameopenfile(src, dst):
-        sync_directory(src)
+    try:
+        sync_directory(dst)
+        if not os.path.sameopenfile(src, dst):
+            sync_directory(src)
+    except OSError:
+        with suppress(OSError):  # a rename that a power cut may undo must not look as if it had happened
+            if not exists(name, at=src):
+                os.rename(new, name, src_dir_fd=dst, dst_dir_fd=src)
+        raise
 
 
 def append(fd: int, data: bytes, *, durable: bool = True) -> None:
@@ -177,7 +184,6 @@ def read_bounded(fd: int, most: int) -> bytes:
         chunks.append(chunk)
         most -= len(chunk)
     return b"".join(chunks)
-
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -13,10 +13,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from spoolbridge import atomic
 from spoolbridge.errors import ChannelsError, UnknownChannelError
@@ -24,12 +25,13 @@ from spoolbridge.errors import ChannelsError, UnknownChannelError
 _LARGEST_ID = 2**64 - 1
 #: A channel's name becomes a directory's: nothing hidden, no path, nothing that moves a cursor.
 _NAME = re.compile(r"""[^\s._/\\"'-][^\s./\\"']{0,99}""")
-_RIG = re.compile(r"\w{1,100}")
+_RIG = re.compile(r"[^\W_]\w{0,99}")  # a key that begins with _ is a remark
+_LONGEST_ADDRESS = 255  # bytes in a directory's name
 _MOST_CHOICES = 3
+_LOCK_WAIT = 10.0  # seconds for another program that adds a channel
 
 
-@dataclass(frozen=True)
-class Channel:
+class Channel(NamedTuple):
     """A channel that the bridge knows. `address` is its directory's name: `name`, or `rig.name`."""
 
     name: str
@@ -97,9 +99,8 @@ class Watched:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.problem = ""
-        self._seen: tuple[int, ...] = ()
+        self._seen = self._stamp()  # before the reading: what changes in between is read again
         self._registry = load(path)
-        self._seen = self._stamp()
 
     def __call__(self) -> Registry:
         stamp = self._stamp()
@@ -122,21 +123,35 @@ class Watched:
 def add(path: Path, name: str, channel_id: int, *, rig: str | None = None) -> None:
     """Put a channel into the file (made where it is missing), under a lock, the rest untouched.
 
-    Raises ChannelsError where the name is taken already or cannot be a directory's.
+    Raises ChannelsError where the name is taken already or cannot be a directory's, and where the file
+    cannot be written.
     """
     from filelock import FileLock
 
     _check_name(name, rig, path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock"), timeout=10, fallback_to_soft=False):
-        text = _read(path) if path.exists() else "{}\n"
-        for each in parse(text, path).channels:
-            if (each.rig, each.name) == (rig, name):
-                raise ChannelsError(f"{name!r} is in {path} already, with the id {each.id}")
-        changed = _inserted(text, rig, name, channel_id)
-        parse(changed, path)
-        with atomic.directory(path.parent) as at:
-            atomic.replace(path.name, changed.encode(), at=at)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock"), timeout=_LOCK_WAIT, fallback_to_soft=False):
+            _add(path, name, channel_id, rig)
+    except OSError as error:
+        raise ChannelsError(f"{path} cannot be written ({error})") from None
+
+
+def _add(path: Path, name: str, channel_id: int, rig: str | None) -> None:
+    there = path.exists()
+    text = _read(path) if there else "{}\n"
+    mode = stat.S_IMODE(path.stat().st_mode) if there else atomic.FILE_MODE
+    parse(text, path)
+    value = _decode(text, path)
+    inside = value if rig is None else value.get(rig, {})
+    if not isinstance(inside, dict):
+        raise ChannelsError(f"{rig!r} is a channel in {path}, not a rig")
+    if name in inside:
+        raise ChannelsError(f"{name!r} is in {path} already, as {json.dumps(inside[name])}")
+    changed = _inserted(text, rig, name, channel_id)
+    parse(changed, path)
+    with atomic.directory(path.parent) as at:
+        atomic.replace(path.name, changed.encode(), at=at, mode=mode)
 
 
 def make(path: Path) -> None:
@@ -154,7 +169,7 @@ def check(name: str, rig: str | None) -> None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8")
+        return path.read_bytes().decode()  # not read_text, which would make CRLF of others LF
     except FileNotFoundError:
         hint = "make it with: spoolbridge channels sync"
         raise ChannelsError(f"no channels file at {path}", hint) from None
@@ -163,10 +178,18 @@ def _read(path: Path) -> str:
 
 
 def _decode(text: str, path: Path) -> dict[str, object]:
+    def members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+        if twice:  # json would take the last and say nothing: a message would go to another channel
+            raise ChannelsError(f"{path}: {twice[0]!r} stands there twice", "keep one of them")
+        return dict(pairs)
+
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=members)
     except json.JSONDecodeError as error:
         raise ChannelsError(f"{path} is not JSON: line {error.lineno}, {error.msg}") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits, a thousand brackets
+        raise ChannelsError(f"{path} holds what cannot be a channel id") from None
     if not isinstance(value, dict):
         raise ChannelsError(f"{path} must hold an object of channel names and ids")
     return value
@@ -187,7 +210,7 @@ def _entries(value: dict[str, object], path: Path) -> Iterator[tuple[str | None,
 def _checked(rig: str | None, name: str, scalar: object, path: Path) -> tuple[str | None, str, int]:
     _check_name(name, rig, path)
     text = scalar if isinstance(scalar, str) else str(scalar) if type(scalar) is int else ""
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= _LARGEST_ID):
+    if not (text.isascii() and text.isdigit() and len(text) <= 20 and 0 < int(text) <= _LARGEST_ID):
         raise ChannelsError(f"{path}: {name!r} has no channel id", 'write "name": "1467106918538678293"')
     return rig, name, int(text)
 
@@ -198,6 +221,8 @@ def _check_name(name: str, rig: str | None, path: Path) -> None:
         raise ChannelsError(f"{path}: {name!r} cannot be a channel's name", hint)
     if rig is not None and not _RIG.fullmatch(rig):
         raise ChannelsError(f"{path}: {rig!r} cannot be a rig's name", "letters, digits and _")
+    if len(f"{rig}.{name}".encode()) > _LONGEST_ADDRESS:
+        raise ChannelsError(f"{path}: {name!r} is too long for a directory", "rename it on Discord")
 
 
 def _inserted(text: str, rig: str | None, name: str, channel_id: int) -> str:

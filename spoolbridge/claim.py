@@ -14,12 +14,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 
 from spoolbridge import atomic, identity, ready
 from spoolbridge.errors import MessageError, SpoolError
+from spoolbridge.identity import WHY
 
-WHY = ".why"
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: What opening something says that is not ours to read; anything else (EIO, EMFILE) is not its fault.
 _UNREADABLE = {errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.EACCES}
@@ -38,7 +39,7 @@ class Claim:
 
     def __init__(
         self, root: Path, fd: int, channel: str, name: str, *, stamp: tuple[int, ...] = (),
-        clock: Callable[[], float] = time.time,
+        claimed: float | None = None, clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         parsed = identity.parse(name)
         if parsed is None:
@@ -52,10 +53,11 @@ class Claim:
         self._fd = fd
         self._stamp = stamp
         self._clock = clock
-        self.claimed = self._status().st_ctime  # the rename was its last change
+        #: When (unix seconds); of one that is recovered: the rename was its last change.
+        self.claimed = self._status().st_ctime if claimed is None else claimed
 
     def __str__(self) -> str:
-        return f"{self.channel}/{self.name}"
+        return f"{one_line(self.channel)}/{self.name}"
 
     def exists(self) -> bool:
         """False once an operator has removed or moved it: the message is cancelled."""
@@ -126,6 +128,8 @@ class Claim:
     def release(self) -> str:
         """Put it back to `outgoing/` under its name, to be claimed again later. Returns where it lies."""
         self._check_unsettled()
+        with atomic.directory("outgoing", at=self._fd) as outgoing:
+            atomic.ensure_directory(self.channel, at=outgoing)  # it may have been removed meanwhile
         try:
             return self._settle(f"outgoing/{self.channel}", self.name)
         except FileExistsError:
@@ -220,16 +224,25 @@ def explain(failed: int, name: str, text: str) -> None:
 
 def why(root: Path, channel: str, name: str, reason: str, hint: str, to: str, now: float) -> str:
     """The text of a `.why`: what is wrong, what to do, and the command that retries into channel `to`."""
-    import shlex
-
     moment = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    lines = [f"{moment}  {_one_line(reason)}"]
+    lines = [f"{moment}  {one_line(reason)}"]
     if hint:
-        lines.append(f"What to do: {_one_line(hint)}")
-    source, target = root / "failed" / channel / name, root / "outgoing" / to
-    lines.append(f"Retry: mv {shlex.quote(str(source))} {shlex.quote(str(target))}/")
+        lines.append(f"What to do: {one_line(hint)}")
+    source = root / "failed" / channel / name
+    target = root / "outgoing" / (to if to.isprintable() else "CHANNEL")
+    lines.append(f"Retry: mv {_for_a_shell(source)} {_for_a_shell(target)}/")
     return "\n".join(lines) + "\n"
 
 
-def _one_line(text: str) -> str:
+def _for_a_shell(path: Path) -> str:
+    """What cannot be shown in a line (a channel may be called anything) is left to the shell's `*`, which
+    finds nothing else: no other entry has this ID."""
+    import shlex
+
+    runs = groupby(str(path), str.isprintable)
+    return "".join(shlex.quote("".join(run)) if shown else "*" for shown, run in runs)
+
+
+def one_line(text: str) -> str:
+    """The text for a log or a `.why`: in one line, without what moves a cursor."""
     return " ".join("".join(each if each.isprintable() else " " for each in text).split())

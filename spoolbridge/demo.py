@@ -8,37 +8,42 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import shlex
 import signal
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 
 from spoolbridge import service
 from spoolbridge.emulator import Emulator
-from spoolbridge.incoming import IncomingMessage
+from spoolbridge.errors import SpoolbridgeError
+from spoolbridge.incoming import IncomingMessage, maildir_file
 from spoolbridge.rendering import one_line
 from spoolbridge.settings import Settings
+from spoolbridge.spool import Spool
 
 CHANNELS = {"mayor-villa": "villacalculatecost3", "mayor-bridge": "discord_bot", "town-square": None}
 PORT = 8640
 _POLL = 1.0  # seconds; a person is watching
+_REMARK = "spoolbridge demo makes this file anew at each start"
 _FIRST = (
     "Hello! This message was a file a moment ago.\n\n"
-    "Write something below, and look into the spool's `incoming/mayor-villa/new/`."
+    "Write something below; it will be a file in `{root}/incoming/mayor-villa/new/`."
 )
 
 log = logging.getLogger("spoolbridge.demo")
 
 
 async def run(spool: Path | None, port: int, say: Callable[[str], None]) -> None:
-    """Serve until a signal comes; `say` prints a line. Raises OSError where the port is taken."""
+    """Serve until a signal comes; `say` prints a line. Raises SpoolbridgeError where the port is taken."""
     with ExitStack() as stack:
         if spool is None:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="spoolbridge-demo-"))
             spool = Path(scratch) / "spool"
         emulator = Emulator()
-        async with emulator.serve(port=port):
+        async with _serving(emulator, port):
             await service.run(
                 _settings(spool, emulator),
                 ready=lambda parts: _welcome(parts, emulator.url, say),
@@ -46,17 +51,35 @@ async def run(spool: Path | None, port: int, say: Callable[[str], None]) -> None
             )
 
 
+@asynccontextmanager
+async def _serving(emulator: Emulator, port: int) -> AsyncIterator[None]:
+    """The emulator on that port. An OSError of what runs inside is not the port's."""
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(emulator.serve(port=port))
+        except OSError as error:
+            what = f"port {port} cannot be used ({os.strerror(error.errno or 0).lower()})"
+            raise SpoolbridgeError(what, "say --port 0, which takes a free one") from None
+        yield
+
+
 def _settings(spool: Path, emulator: Emulator) -> Settings:
-    """A guild with three channels, and the file that names them, made anew: a guild lasts one run."""
-    spool.mkdir(parents=True, exist_ok=True)
-    names: dict[str, object] = {}
+    """A guild with three channels, and the file that names them, made anew: a guild lasts one run.
+
+    Raises SpoolbridgeError where the spool cannot be made, or serves a real guild.
+    """
+    Spool.create(spool).close()
+    path = spool / "discord-channels.json"
+    if path.exists() and _REMARK not in path.read_text("utf-8", "replace"):
+        what = f"{spool} is no demo's spool: its channels file would be replaced"
+        raise SpoolbridgeError(what, "name another directory with --spool")
+    names: dict[str, object] = {"_": _REMARK}
     for name, rig in CHANNELS.items():
         channel_id = str(emulator.add_channel(name))
         if rig:
             names[rig] = {name: channel_id}
         else:
             names[name] = channel_id
-    path = spool / "discord-channels.json"
     path.write_text(json.dumps(names, indent=2) + "\n", "utf-8")
     return Settings(
         spool=spool.resolve(), channels=path, inbox=spool / "discord-inbox.jsonl",
@@ -66,7 +89,7 @@ def _settings(spool: Path, emulator: Emulator) -> Settings:
 
 
 def _welcome(parts: service.Parts, url: str, say: Callable[[str], None]) -> None:
-    outgoing = parts.spool.root / "outgoing"
+    root = shlex.quote(str(parts.spool.root))
     for line in (
         "",
         "  spoolbridge demo: an imaginary Discord, a real bridge",
@@ -75,8 +98,8 @@ def _welcome(parts: service.Parts, url: str, say: Callable[[str], None]) -> None
         f"  the spool     {parts.spool.root}",
         "",
         "  Try, in another terminal:",
-        f"    echo 'deployed' > {outgoing}/mayor-villa/note",
-        f"    cat {parts.spool.root}/state/STATUS",
+        f"    echo 'deployed' > {root}/outgoing/mayor-villa/note",
+        f"    cat {root}/state/STATUS",
         "  and answer in the chat: your message becomes a file.",
         "",
         "  Ctrl-C ends it. What happens:",
@@ -87,11 +110,12 @@ def _welcome(parts: service.Parts, url: str, say: Callable[[str], None]) -> None
 
 
 def _drop_first(parts: service.Parts) -> None:
-    parts.spool.drop("mayor-villa", _FIRST.encode(), name="hello")
+    text = _FIRST.format(root=parts.spool.root)
+    parts.spool.drop("mayor-villa", text.encode("utf-8", "replace"), name="hello")
 
 
 def _report(message: IncomingMessage) -> None:
-    log.info("%s: %s wrote a message", message.channel.address, one_line(message.author))
+    log.info("%s wrote; read it: %s", one_line(message.author), maildir_file(message))
 
 
 async def emulate(port: int, names: Sequence[str], say: Callable[[str], None]) -> None:
@@ -102,9 +126,10 @@ async def emulate(port: int, names: Sequence[str], say: Callable[[str], None]) -
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     for name in names:
         emulator.add_channel(name)
-    async with emulator.serve(port=port):
+    async with _serving(emulator, port):
         say(f"the chat      {emulator.url}/")
         say("lead a bridge here:")
         say(f"  export SPOOLBRIDGE_API_URL={emulator.api_url} DISCORD_BOT_TOKEN={emulator.token}")
+        say("  spoolbridge init && spoolbridge channels sync && spoolbridge run")
         say("Ctrl-C ends it.")
         await stop.wait()

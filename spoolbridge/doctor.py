@@ -70,7 +70,7 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     if not settings.token:
         do = "put DISCORD_BOT_TOKEN=… into .env and: chmod 600 .env"
         yield Finding("error", "no bot token", "the service cannot log in", do)
-    for directory in (Path.cwd(), settings.town / "settings" if settings.town else Path.cwd()):
+    for directory in (Path.cwd(), *([settings.town / "settings"] if settings.town else [])):
         path = directory / ".env"
         if path.is_file() and stat.S_IMODE(path.stat().st_mode) & 0o077:
             why = "whoever reads it can speak as the bot"
@@ -162,8 +162,8 @@ async def _online(client: DiscordClient, settings: Settings) -> AsyncIterator[Fi
     member = await client.member(guild_id, int(me["id"]))
     roles = await client.roles(guild_id)
     seen = {int(each["id"]): each for each in await client.guild_channels(guild_id)}
-    registry = channels.load(settings.channels)
-    for channel in registry.channels:
+    known = _known(settings)
+    for channel in known:
         if channel.id not in seen:
             why = "nothing can be posted there"
             do = "let the bot View Channel, or correct the id in the channels file"
@@ -175,10 +175,18 @@ async def _online(client: DiscordClient, settings: Settings) -> AsyncIterator[Fi
             what = f"{channel.address}: the bot lacks {', '.join(lacking)}"
             yield Finding("error", what, "messages fail or are not seen", "channel settings, Permissions")
     for channel_id, each in seen.items():
-        unknown = channel_id not in {channel.id for channel in registry.channels}
+        unknown = channel_id not in {channel.id for channel in known}
         if unknown and any(fnmatchcase(str(each.get("name")), glob) for glob in settings.poll):
             why = "its humans are not heard"
             yield Finding("warning", f"{each['name']} is not in the file", why, "spoolbridge channels sync")
+
+
+def _known(settings: Settings) -> tuple[channels.Channel, ...]:
+    """The channels of the file; none where it cannot be used, which is an offline finding."""
+    try:
+        return channels.load(settings.channels).channels
+    except ChannelsError:
+        return ()
 
 
 def _granted(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spoolbridge import atomic, identity, ready
-from spoolbridge.claim import WHY
 from spoolbridge.errors import SpoolError
+from spoolbridge.identity import WHY
 from spoolbridge.spool import Spool
 
 
@@ -43,8 +43,10 @@ def find(spool: Spool, reference: str) -> Failure:
 
     Raises SpoolError.
     """
-    wanted = reference.rstrip("/").rpartition("/")[2].removesuffix(WHY)
+    place, _, wanted = reference.rstrip("/").removesuffix(WHY).rpartition("/")
     found = [each for each in failures(spool) if wanted and each.name.startswith(wanted)]
+    # An ID keeps its name through channels, so it can have failed in two.
+    found = [each for each in found if place and each.channel == place.rpartition("/")[2]] or found
     if len(found) == 1:
         return found[0]
     if found:

@@ -64,6 +64,7 @@ async def create(
     guild = await guild_id(client, settings)
     known = _known_ids(settings.channels)
     wanted = _normalised(name)
+    _refuse_a_second(settings.channels, wanted, rig)
     for each in await client.guild_channels(guild):
         here = _normalised(str(each["name"])) == wanted and each["type"] in (_TEXT, _ANNOUNCEMENT)
         if here and int(each["id"]) not in known:
@@ -101,6 +102,13 @@ def _is_text(channel: Mapping[str, Any]) -> bool:
 
 def _known_ids(path: Path) -> set[int]:
     return {channel.id for channel in channels.load(path).channels} if path.exists() else set()
+
+
+def _refuse_a_second(path: Path, name: str, rig: str | None) -> None:
+    """Before Discord is asked to make a channel that the file could then not take."""
+    for each in channels.load(path).channels if path.exists() else ():
+        if (each.rig, _normalised(each.name)) == (rig, name):
+            raise ChannelsError(f"{name!r} is in {path} already, with the id {each.id}")
 
 
 def _normalised(name: str) -> str:

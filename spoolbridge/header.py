@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from spoolbridge.errors import MessageError
 
@@ -24,8 +23,7 @@ LONGEST = 4096  # bytes
 _MOST_MENTIONS = 100  # ids in allowed_mentions (Create Message)
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """What a header may ask for; ids as integers, `not_after` in unix seconds."""
 
     reply_to: int | None = None
@@ -48,6 +46,7 @@ def parse(text: str) -> tuple[Options, str]:
     lines, _, body = ("", "", rest[1:]) if rest.startswith("\n") else rest.partition("\n\n")
     if len(lines.encode()) > LONGEST:
         raise MessageError(f"the header is longer than {LONGEST} bytes", "end it with an empty line")
+    lines = lines.removesuffix("\n")  # where no text follows, the empty line may be the last
     found: dict[str, Any] = {}
     for number, line in enumerate(lines.split("\n") if lines else [], 2):
         key, colon, value = (each.strip() for each in line.partition(":"))
@@ -84,6 +83,8 @@ def _known(number: int, key: str) -> str:
 
 def _read(number: int, value: str, read: Callable[[str], object]) -> object:
     try:
+        if not value.isprintable():  # a line break would begin a header of its own
+            raise ValueError("one line of letters, digits and signs")
         return read(value)
     except ValueError as form:
         line = f"line {number}: " if number else ""

@@ -16,12 +16,15 @@ from datetime import UTC, datetime, timedelta
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _RANDOM_CHARACTERS = 8
 _FORM = re.compile(
-    rf"(\d{{8}}T\d{{6}}\.\d{{6}}Z-[{_ALPHABET}]{{{_RANDOM_CHARACTERS}}})(?:\.(.*))?", re.DOTALL
+    rf"(\d{{8}}T\d{{6}}\.\d{{6}}Z-[{_ALPHABET}]{{{_RANDOM_CHARACTERS}}})(?:\.(.*))?", re.DOTALL | re.ASCII
 )
+#: What the name of a reason ends with, beside its failed entry.
+WHY = ".why"
 _TIME = "%Y%m%dT%H%M%S.%fZ"
 #: xfs refused to rename to a 200-byte name on a full disk (measured); `.why` must fit behind it too.
 LONGEST_NAME = 100  # bytes
-_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+_LONGEST_SUFFIX = 10  # bytes
+_HARMFUL = re.compile(rb"[^A-Za-z0-9._%-]|%(?![0-9A-F]{2})")
 
 
 class Minter:
@@ -61,14 +64,27 @@ def time_of(entry_id: str) -> float:
 
 
 def file_name(entry_id: str, rest: str) -> str:
-    """`<ID>.<rest>`, the rest made harmless: everything but A-Z a-z 0-9 . _ - is percent-encoded."""
-    plain = "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in os.fsencode(rest))
+    """`<ID>.<rest>`, the rest made harmless: everything but A-Z a-z 0-9 . _ - is percent-encoded.
+
+    What is harmless already stays as it is: an entry that comes back keeps its name.
+    """
+    plain = _HARMFUL.sub(lambda found: b"%%%02X" % found[0][0], os.fsencode(rest)).decode("ascii")
     if len(plain) > LONGEST_NAME:
         stem, dot, suffix = plain.rpartition(".")
-        keep = f".{suffix}" if dot and len(suffix) <= 10 else ""
+        if dot and len(suffix) <= _LONGEST_SUFFIX:
+            end = f".{suffix}"
+        else:
+            stem, end = plain, "_"  # a cut must not leave `.why` or `.part` at the end: nobody would see it
         # Not in the middle of an escape: what is left must still decode.
-        plain = re.sub(r"%.?$", "", (stem if keep else plain)[: LONGEST_NAME - len(keep)]) + keep
+        plain = re.sub(r"%.?$", "", stem[: LONGEST_NAME - len(end)]) + end
     return f"{entry_id}.{plain}" if plain else entry_id
+
+
+def original(rest: str) -> str:
+    """The name that `file_name` made harmless, for people to read: as it was dropped, if it was not cut."""
+    from urllib.parse import unquote  # `send` needs none of it
+
+    return unquote(rest, errors="replace")
 
 
 def nonce(entry_id: str, part: int, channel_id: int) -> str:
@@ -82,6 +98,7 @@ def nonce(entry_id: str, part: int, channel_id: int) -> str:
 
 def _moment(entry_id: str) -> datetime | None:
     try:
-        return datetime.strptime(entry_id.partition("-")[0], _TIME).replace(tzinfo=UTC)
+        moment = datetime.strptime(entry_id.partition("-")[0], _TIME).replace(tzinfo=UTC)
     except ValueError:
         return None
+    return moment if moment.year >= 1970 else None  # nobody's clock; local times overflow in the year 1

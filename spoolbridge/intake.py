@@ -8,6 +8,7 @@ Never reads what a message says and never talks to Discord.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
@@ -16,10 +17,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from spoolbridge import atomic, identity, ready
-from spoolbridge.claim import WHY, Claim, explain, sync_entry, why
-from spoolbridge.spool import Spool
-
-HOLD = ".hold"
+from spoolbridge.claim import Claim, explain, one_line, sync_entry, why
+from spoolbridge.identity import WHY
+from spoolbridge.spool import HOLD, Spool
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class Intake:
         #: channel → name → when it was written (which keeps its place) and when we first saw it.
         self._seen: dict[str, dict[str, tuple[float, float]]] = {}
         self._strays: dict[str, float] = {}
+        self._told: set[str] = set()
 
     def look(self) -> Look:
         """One scan of the drop boxes: names only, nothing is opened."""
@@ -57,7 +58,7 @@ class Intake:
             if not is_directory:
                 strays += [] if ready.ignored(name) else [name]
             elif not name.startswith("."):
-                names = self._spool.names(f"outgoing/{name}")
+                names = self._names(name)
                 waiting[name] = sum(not ready.ignored(each) for each in names)
                 if everything or HOLD in names:
                     held.add(name)
@@ -73,22 +74,28 @@ class Intake:
         """Claim the channel's first ready entry, durably. A number: look again in so many seconds.
 
         What can never become a message goes to `failed/` on the way; a held channel is left alone.
-        Raises OSError where the disk refuses; nothing is then claimed.
+        Raises OSError where the disk refuses; nothing is then claimed. An entry that may not be moved
+        (another user's directory) keeps back only itself, and is named once there is nothing else.
         """
-        if self.held(channel):
+        if self.held(channel) or not self._spool.has("outgoing", channel):
             return None
         soonest: float | None = None
+        stuck: PermissionError | None = None
         now = self._clock()
         with self._spool.at(f"outgoing/{channel}") as outgoing:
-            for name in self._in_order(channel, outgoing, now):
-                written, first_seen = self._seen[channel][name]
-                verdict = ready.examine(name, at=outgoing, now=now, first_seen=first_seen)
-                if isinstance(verdict, ready.NotYet):
-                    soonest = min(verdict.seconds, soonest or verdict.seconds)
-                elif isinstance(verdict, ready.Never):
-                    self._refuse(outgoing, channel, name, verdict.reason, verdict.hint)
-                elif verdict and (claim := self._claim(outgoing, channel, name, written)):
-                    return claim
+            for name, written, first_seen in self._in_order(channel, outgoing, now):
+                try:
+                    verdict = ready.examine(name, at=outgoing, now=now, first_seen=first_seen)
+                    if isinstance(verdict, ready.NotYet):
+                        soonest = min(verdict.seconds, soonest or verdict.seconds)
+                    elif isinstance(verdict, ready.Never):
+                        self._refuse(outgoing, channel, name, verdict.reason, verdict.hint)
+                    elif verdict and (claim := self._claim(outgoing, channel, name, written)):
+                        return claim
+                except PermissionError as error:
+                    stuck = stuck or PermissionError(error.errno, f"{error.strerror}: {name!a}")
+        if stuck:
+            raise stuck
         return soonest
 
     def refuse_strays(self, names: Sequence[str], hint: str) -> None:
@@ -97,18 +104,32 @@ class Intake:
         with self._spool.at("outgoing") as outgoing:
             for name in names:
                 first_seen = self._strays.setdefault(name, now)
-                verdict = ready.examine(name, at=outgoing, now=now, first_seen=first_seen)
-                if verdict is True or isinstance(verdict, ready.Never):
-                    self._refuse(outgoing, "", name, "dropped directly in outgoing/", hint)
+                try:
+                    verdict = ready.examine(name, at=outgoing, now=now, first_seen=first_seen)
+                    if verdict is True or isinstance(verdict, ready.Never):
+                        self._refuse(outgoing, "", name, "dropped directly in outgoing/", hint)
+                except OSError as error:
+                    if error.errno == errno.EIO:
+                        raise
+                    self._tell(f"outgoing/{name!a} cannot be moved: {error.strerror}")
         self._strays = {name: self._strays[name] for name in names}
 
     def recover(self) -> Iterator[Claim]:
         """The entries that a former service left in `sending/`, oldest first in each channel."""
         for channel in self._spool.channels("sending"):
-            for name in sorted(self._spool.names(f"sending/{channel}")):
-                if identity.parse(name) is not None:
-                    with suppress(FileNotFoundError):
-                        yield Claim(self._spool.root, self._spool.fd, channel, name, clock=self._clock)
+            names = [name for name in self._spool.names(f"sending/{channel}") if identity.parse(name)]
+            if names:
+                self._sync_claims(channel)
+            for name in sorted(names):
+                with suppress(FileNotFoundError):
+                    yield Claim(self._spool.root, self._spool.fd, channel, name, clock=self._clock)
+
+    def _sync_claims(self, channel: str) -> None:
+        """The former service may have died between a claim's rename and its fsync. Posted like that, a power
+        cut would put the entry back under its plain name, to be posted again under another ID."""
+        for place in (f"sending/{channel}", f"outgoing/{channel}"):
+            with suppress(FileNotFoundError), self._spool.at(place) as at:
+                atomic.sync_directory(at)
 
     def _claim(self, outgoing: int, channel: str, name: str, written: float) -> Claim | None:
         self._make_room(channel)
@@ -116,23 +137,51 @@ class Intake:
         with self._spool.at(f"sending/{channel}") as sending:
             entry_id = parsed[0] if parsed else self._channel_minter(channel).mint(written)
             claimed = identity.file_name(entry_id, parsed[1] if parsed else name)
-            if atomic.exists(claimed, at=sending):
+            if parsed and any(each.startswith(entry_id) for each in os.listdir(sending)):
                 reason = "an entry of this ID is being sent already; this one was not posted"
                 self._refuse(outgoing, channel, name, reason, "drop it under a plain name", fresh=True)
                 return None
             try:
                 stamp = sync_entry(name, outgoing)
                 atomic.move(name, claimed, src=outgoing, dst=sending)
-            except FileNotFoundError:
-                return None  # an operator was quicker
-        self._seen[channel].pop(name, None)
-        with self._spool.at("failed") as failed, suppress(FileNotFoundError):
-            os.unlink(f"{channel}/{claimed}{WHY}", dir_fd=failed)
-        return Claim(self._spool.root, self._spool.fd, channel, claimed, stamp=stamp, clock=self._clock)
+                at = os.stat(claimed, dir_fd=sending, follow_symlinks=False).st_ctime
+            except (FileNotFoundError, FileExistsError, ValueError):
+                return None  # somebody was quicker, or a bundle got a stray member just now
+        self._seen.get(channel, {}).pop(name, None)
+        with suppress(OSError):  # an entry in sending/ without a claim would wait for the next start
+            self._forget_reasons(channel, name, claimed if parsed else "")
+        return Claim(
+            self._spool.root, self._spool.fd, channel, claimed, stamp=stamp, claimed=at, clock=self._clock
+        )
 
-    def _in_order(self, channel: str, outgoing: int, now: float) -> list[str]:
-        """The channel's names, first written first. Times of files tick in steps of 4 ms (measured), so
-        an ID's own time counts where there is one, and the name where times are equal."""
+    def _forget_reasons(self, channel: str, name: str, retried: str) -> None:
+        """An entry on its way has no reason: not beside it (`mv failed/ch/*` takes it along), and not in
+        `failed/`, under whichever channel it was dropped at first."""
+        places = [(f"outgoing/{channel}", name)]
+        if retried:
+            failed = ("failed", *(f"failed/{each}" for each in self._spool.channels("failed")))
+            places += [(place, retried) for place in failed]
+        for place, each in places:
+            with suppress(OSError), self._spool.at(place) as at:
+                os.unlink(each + WHY, dir_fd=at)
+
+    def _names(self, channel: str) -> list[str]:
+        try:
+            return self._spool.names(f"outgoing/{channel}")
+        except PermissionError as error:
+            self._tell(f"outgoing/{channel!a} cannot be read: {error.strerror}")
+            return []
+
+    def _tell(self, what: str) -> None:
+        """A warning, once: it would come with every scan."""
+        if what not in self._told:
+            self._told.add(what)
+            log.warning("%s", what)
+
+    def _in_order(self, channel: str, outgoing: int, now: float) -> list[tuple[str, float, float]]:
+        """(name, when it was written, when we first saw it), first written first. Times of files tick in
+        steps of 4 ms (measured), so an ID's own time counts where there is one, and the name where times
+        are equal."""
         known = self._seen.setdefault(channel, {})
         names = {name for name in os.listdir(outgoing) if not ready.ignored(name)}
         for gone in known.keys() - names:
@@ -145,7 +194,7 @@ class Intake:
             with suppress(FileNotFoundError):
                 changed = os.stat(name, dir_fd=outgoing, follow_symlinks=False).st_ctime
                 known[name] = (min(changed, now), now)
-        return sorted(known, key=lambda name: (known[name][0], name))
+        return [(name, *known[name]) for name in sorted(known, key=lambda name: (known[name][0], name))]
 
     def _refuse(
         self, outgoing: int, channel: str, name: str, reason: str, hint: str, *, fresh: bool = False
@@ -163,9 +212,14 @@ class Intake:
                 return self._refuse(outgoing, channel, name, reason, hint, fresh=True)
             text = why(self._spool.root, channel, refused, reason, hint, channel or "CHANNEL", self._clock())
             explain(failed, refused, text)
-            atomic.move(name, refused, src=outgoing, dst=failed)
+            try:
+                atomic.move(name, refused, src=outgoing, dst=failed)
+            except OSError:
+                with suppress(OSError):  # a reason without its entry would puzzle people
+                    os.unlink(refused + WHY, dir_fd=failed)
+                raise
             self._seen.get(channel, {}).pop(name, None)
-            log.warning("%s/%s refused: %s", place, refused, reason)
+            log.warning("%s/%s refused: %s", one_line(place), refused, reason)
         return f"{place}/{refused}"
 
     def _make_room(self, channel: str) -> None:

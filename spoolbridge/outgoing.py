@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
-from spoolbridge import header, split
+from spoolbridge import header, identity, split
 from spoolbridge.errors import MessageError
 from spoolbridge.header import Options
 
@@ -40,30 +40,36 @@ _UNSAFE_IN_FILE_NAMES = re.compile(r'[\x00-\x1f\x7f"\\/:*?<>|]')
 _CUT_NOTE = "\n-# cut here; the whole text is attached"
 
 
-@dataclass(frozen=True)
-class File:
+class File(NamedTuple):
     """What travels with a message. `content_type` is None where the name does not tell."""
 
     name: str
-    data: bytes = field(repr=False)
+    data: bytes
     content_type: str | None = None
 
+    def __repr__(self) -> str:
+        return f"<File {self.name!r} of {len(self.data)} bytes>"
 
-@dataclass(frozen=True)
-class OutgoingMessage:
+
+class OutgoingMessage(NamedTuple):
     """One message as its writer meant it."""
 
-    text: str = field(repr=False)
+    text: str
     files: tuple[File, ...] = ()
-    options: Options = field(default_factory=Options)
+    options: Options = Options()
+
+    def __repr__(self) -> str:
+        return f"<OutgoingMessage of {len(self.text)} characters, {self.files}, {self.options}>"
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """One Create Message request: its text and, with the first part, the files."""
 
-    content: str = field(repr=False)
+    content: str
     files: tuple[File, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Part of {len(self.content)} characters, {self.files}>"
 
     @property
     def digest(self) -> str:
@@ -93,7 +99,7 @@ def parse(name: str, body: bytes | None, files: Mapping[str, bytes] | None = Non
     text = _text(body)
     if text is None:
         if files is None and _suffix(name) in BINARY_TYPES:
-            return OutgoingMessage("", (_file(name, body),))
+            return OutgoingMessage("", (_file(identity.original(name), body),))
         raise MessageError(_not_text(body), "write UTF-8 text, or name the file by its type, such as .png")
     options, text = header.parse(text)
     if not text.strip() and not attached:
@@ -109,15 +115,22 @@ def compose(message: OutgoingMessage, stamp: str = "") -> list[Part]:
     """
     prefix = f"[{message.options.rig}] " if message.options.rig else ""
     whole = f"{prefix}{stamp}\n{message.text}" if stamp else prefix + message.text
-    parts = split.split(whole)
-    if len(parts) > MOST_PARTS:
-        room = split.LIMIT - split.units(_CUT_NOTE)
-        attached = File("message.md", message.text.encode(), "text/markdown")
-        return [Part(split.split(whole, room)[0].rstrip() + _CUT_NOTE, (attached, *message.files))]
+    # What five parts cannot hold is not split to find that out: somebody may have dropped a log file.
+    parts = split.split(whole) if len(whole) <= MOST_PARTS * split.LIMIT else []
+    if len(parts) > MOST_PARTS or len(whole) > MOST_PARTS * split.LIMIT:
+        return [_beginning(whole, message)]
     return [
         Part(content, message.files if number == 0 else ())
         for number, content in enumerate(parts or [""])
     ]
+
+
+def _beginning(whole: str, message: OutgoingMessage) -> Part:
+    """The first part, and the text as a file."""
+    room = split.LIMIT - split.units(_CUT_NOTE)
+    first = split.split(whole.lstrip()[: 4 * split.LIMIT], room)[0]
+    attached = File("message.md", message.text.encode(), "text/markdown")
+    return Part(first.rstrip() + _CUT_NOTE, (attached, *message.files))
 
 
 def late_stamp(written: float, now: float) -> str:

@@ -18,7 +18,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -162,7 +162,7 @@ class Poller:
         for thread_id, (parent_id, hint) in threads.items():
             if parent_id in parents:
                 parent = parents[parent_id]
-                places.append(_Place(replace(parent, id=thread_id), parent, hint))
+                places.append(_Place(parent._replace(id=thread_id), parent, hint))
         return places
 
     async def _moved(self) -> tuple[dict[int, int], dict[int, tuple[int, int]]]:

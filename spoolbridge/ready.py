@@ -13,8 +13,9 @@ import fcntl
 import os
 import signal
 import stat
-from dataclasses import dataclass
+from contextlib import suppress
 from fnmatch import fnmatch
+from typing import NamedTuple
 
 from spoolbridge import identity
 
@@ -32,15 +33,13 @@ _IGNORED = (
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
-@dataclass(frozen=True)
-class NotYet:
+class NotYet(NamedTuple):
     """Look again in `seconds`."""
 
     seconds: float
 
 
-@dataclass(frozen=True)
-class Never:
+class Never(NamedTuple):
     """This cannot become a message; `hint` says what to do instead."""
 
     reason: str
@@ -59,7 +58,7 @@ def ignored(name: str) -> bool:
 def examine(name: str, *, at: int, now: float, first_seen: float) -> Verdict:
     """The verdict on the entry `name` of the directory `at`; times in unix seconds."""
     try:
-        fd = os.open(name, _OPEN, dir_fd=at)
+        fd = _open(name, at)
     except OSError as error:
         return _unopened(error, now - first_seen)
     ours = identity.parse(name) is not None  # renamed in whole, by who knows the form
@@ -81,7 +80,7 @@ def members(bundle: int) -> list[tuple[str, int]]:
     try:
         for name in sorted(os.listdir(bundle)):
             if name == "body":
-                found.insert(0, (name, os.open(name, _OPEN, dir_fd=bundle)))
+                found.insert(0, (name, _open(name, bundle)))
             elif name == "files":
                 inner = os.open(name, _OPEN | os.O_DIRECTORY, dir_fd=bundle)
                 try:
@@ -89,7 +88,7 @@ def members(bundle: int) -> list[tuple[str, int]]:
                     if len(names) > MOST_MEMBERS:
                         raise ValueError(f"the bundle holds {len(names)} files")
                     for each in names:
-                        found.append((f"files/{each}", os.open(each, _OPEN, dir_fd=inner)))
+                        found.append((f"files/{each}", _open(each, inner)))
                 finally:
                     os.close(inner)
             elif not ignored(name):
@@ -130,9 +129,17 @@ def unlike_a_message(status: os.stat_result) -> str:
     return ""
 
 
+def _open(name: str, at: int) -> int:
+    if stat.S_IFMT(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode) in (stat.S_IFCHR, stat.S_IFBLK):
+        raise OSError(errno.ENXIO, "a device")  # not even opened, for that alone may set something going
+    return os.open(name, _OPEN, dir_fd=at)
+
+
 def _unopened(error: OSError, age: float) -> Verdict:
     if error.errno == errno.ENOENT:
         return None
+    if error.errno == errno.EWOULDBLOCK:  # somebody has a lease of his own
+        return NotYet(SETTLE)
     if error.errno == errno.ELOOP:
         return Never("a symbolic link, which is never followed", "copy the file instead")
     if error.errno == errno.ENXIO:
@@ -173,7 +180,7 @@ def _bundle(fd: int, now: float, first_seen: float, ours: bool) -> Verdict:
     try:
         opened = members(fd)
     except ValueError as error:
-        return Never(str(error), "a bundle holds body and files/, and nothing else")
+        return Never(str(error), "a bundle holds body and files/ with at most 10 files, and nothing else")
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENOTDIR):
             return Never("the bundle holds a link or something else that is not a file", "copy it instead")
@@ -186,9 +193,38 @@ def _bundle(fd: int, now: float, first_seen: float, ours: bool) -> Verdict:
         if size > LARGEST:
             what = f"the bundle has {size} bytes, more than the {LARGEST} that Discord takes in all"
             return Never(what, "drop fewer or smaller files")
-        return _worst([_member(each, now, first_seen, ours) for _, each in opened])
+        return _worst([
+            *(_member(each, now, first_seen, ours) for _, each in opened),
+            *_unfinished(fd, now, first_seen, ours),
+        ])
     finally:
         close(opened)
+
+
+def _unfinished(bundle: int, now: float, first_seen: float, ours: bool) -> list[Verdict]:
+    """On the bundle's directories, and on what is no member yet: a transfer writes under a hidden name."""
+    verdicts = _beside(bundle, now, first_seen, ours)
+    with suppress(FileNotFoundError):
+        files = os.open("files", _OPEN | os.O_DIRECTORY, dir_fd=bundle)
+        try:
+            verdicts += _beside(files, now, first_seen, ours)
+        finally:
+            os.close(files)
+    return verdicts
+
+
+def _beside(directory: int, now: float, first_seen: float, ours: bool) -> list[Verdict]:
+    verdicts = [_settled(_age(os.fstat(directory), now, first_seen), True, ours)]
+    for name in filter(ignored, os.listdir(directory)):
+        with suppress(OSError):  # an editor's lock is a link that leads nowhere
+            fd = _open(name, directory)
+            try:
+                status = os.fstat(fd)
+                if stat.S_ISREG(status.st_mode):
+                    verdicts.append(_settled(_age(status, now, first_seen), lease(fd), ours))
+            finally:
+                os.close(fd)
+    return verdicts
 
 
 def _member(fd: int, now: float, first_seen: float, ours: bool) -> Verdict:

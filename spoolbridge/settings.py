@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, MutableMapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 
 from spoolbridge.errors import SettingsError
 
@@ -36,14 +36,17 @@ KEYS = {
 TOKEN = "DISCORD_BOT_TOKEN"  # noqa: S105  (the setting's name, not its value)
 
 
-@dataclass(frozen=True)
-class Settings:
+_UNTOLD = ("token", "environment")
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class Settings(NamedTuple):
     """Everything that can be set, checked. Paths are absolute, times in seconds."""
 
     spool: Path
     channels: Path
     inbox: Path
-    token: str = field(default="", repr=False)
+    token: str = ""
     guild_id: int | None = None
     api_url: str = DEFAULT_API_URL
     poll: tuple[str, ...] = DEFAULT_POLL
@@ -52,9 +55,13 @@ class Settings:
     #: The Gas Town around us, where there is one.
     town: Path | None = None
     #: Channel name → mail address, for what is not `mayor-*`.
-    routes: Mapping[str, str] = field(default_factory=dict)
+    routes: Mapping[str, str] = _NOTHING
     #: Our own environment without the token: what `gt` is given a few names of.
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    environment: Mapping[str, str] = _NOTHING
+
+    def __repr__(self) -> str:
+        told = {name: value for name, value in self._asdict().items() if name not in _UNTOLD}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in told.items())})"
 
 
 def load(
@@ -75,8 +82,9 @@ def load(
                 values |= _dotenv(place / ".env")
                 break
     values |= {name: environ[name] for name in (*KEYS, TOKEN) if name in environ}
+    values = {name: value for name, value in values.items() if value.strip()}  # NAME= is the default
     inherited = {name: value for name, value in environ.items() if name != TOKEN}
-    return replace(_settings(values, routes, cwd, town), environment=inherited)
+    return _settings(values, routes, cwd, town)._replace(environment=inherited)
 
 
 def _town(environ: Mapping[str, str]) -> Path | None:
@@ -110,7 +118,7 @@ def _settings(values: Mapping[str, str], routes: Mapping[str, str], cwd: Path, t
 
 
 def _checked(values: Mapping[str, str], name: str, read: Callable[[str], _T], form: str) -> _T | None:
-    if not values.get(name, "").strip():
+    if name not in values:
         return None
     try:
         return read(values[name].strip())
@@ -151,7 +159,7 @@ def _dotenv(path: Path) -> dict[str, str]:
     """`NAME=value` lines, `export` and one pair of quotes allowed; other programs' names are skipped."""
     found: dict[str, str] = {}
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         hint = f"give it to the service's user, and: chmod 600 {path}"
         raise SettingsError(f"{path} cannot be read as text", hint) from None

@@ -16,8 +16,10 @@ import unicodedata
 LIMIT = 2000  # UTF-16 units
 _CLOSING = "\n```"
 _FENCE = re.compile(r"```(?:([\w+#.-]{1,20})(?=\n))?")
-_TOKEN = re.compile(r"<[^<>\s]{1,100}>")
-_LONGEST_TOKEN = 102
+_OWN_CLOSING = re.compile(r"\n?```(?!`)")
+_TOKEN = re.compile(r"<(?:/[^<>\n]{1,110}|[^<>\s]{1,110})>")
+_LONGEST_TOKEN = 113
+_VIRAMA = 9  # the combining class of what makes two Indic consonants one
 _JOINERS = {"\u200d", "\ufe0e", "\ufe0f", "\u20e3"}
 
 
@@ -32,13 +34,15 @@ def split(text: str, limit: int = LIMIT) -> list[str]:
     parts: list[str] = []
     opening = ""
     while text:
-        if units(opening) + units(text) <= limit:
+        if len(text) <= limit and units(opening) + units(text) <= limit:
             parts.append(opening + text)
             break
         room = limit - units(opening) - len(_CLOSING)
         piece = text[: _cut(text, room, inside=bool(opening))]
-        text = text[len(piece) :]
         language = _open_fence(piece, opening)
+        if language is not None and (own := _OWN_CLOSING.match(text, len(piece))):
+            piece, language = piece + own[0], None  # in the room of ours; else an empty block would follow
+        text = text[len(piece) :]
         closing = "" if language is None else _CLOSING[piece.endswith("\n") :]
         parts.append(opening + piece + closing)
         opening = "" if language is None else f"```{language}\n"
@@ -64,21 +68,34 @@ def _fitting(text: str, room: int) -> int:
 def _natural_end(text: str, most: int) -> int:
     """After the last paragraph, line or word that leaves the part reasonably full; 0: there is none."""
     for separator, least in (("\n\n", most // 3), ("\n", most // 4), (" ", 1)):
-        at = text.rfind(separator, 0, most)
-        end = at + len(separator)
-        if at >= 0 and end >= least and text[:end].strip():
-            return end
+        end = text.rfind(separator, 0, most) + len(separator)
+        while end >= max(least, len(separator)) and text[:end].strip():
+            # A space may carry an accent, and stands in mentions such as </ask now:1>.
+            if not _joined(text, end) and _token_around(text, end) is None:
+                return end
+            end = text.rfind(separator, 0, end - 1) + len(separator)
     return 0
 
 
 def _hard_end(text: str, most: int) -> int:
     at = most
-    for token in _TOKEN.finditer(text, max(0, most - _LONGEST_TOKEN), most + _LONGEST_TOKEN):
-        if token.start() < most < token.end():
-            at = token.start()
-    while at > 0 and (_joined(text, at) or text[at - 1 : at + 1] == "``"):
-        at -= 1
-    return at or most  # one grapheme longer than a part is cut all the same
+    while at > 0:
+        token = _token_around(text, at)
+        if token is not None:
+            at = token
+        elif _joined(text, at) or text[at - 1 : at + 1] == "``":
+            at -= 1
+        else:
+            return at
+    return most  # one grapheme longer than a part is cut all the same
+
+
+def _token_around(text: str, at: int) -> int | None:
+    """Where the mention begins that a cut at `at` would part."""
+    for token in _TOKEN.finditer(text, max(0, at - _LONGEST_TOKEN), at + _LONGEST_TOKEN):
+        if token.start() < at < token.end():
+            return token.start()
+    return None
 
 
 def _joined(text: str, at: int) -> bool:
@@ -88,7 +105,10 @@ def _joined(text: str, at: int) -> bool:
         after in _JOINERS
         or before == "\u200d"
         or "\U0001f3fb" <= after <= "\U0001f3ff"  # skin tones
+        or "\U000e0020" <= after <= "\U000e007f"  # the letters of the flags of England, Scotland, Wales
+        or "\u1160" <= after <= "\u11ff"  # a Korean syllable in pieces, as macOS writes file names
         or unicodedata.category(after).startswith("M")
+        or unicodedata.combining(before) == _VIRAMA
         or (before, after) == ("\r", "\n")
         or _flag_half(text, at)
     )

@@ -14,24 +14,22 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from spoolbridge import atomic, identity, journal, ready
-from spoolbridge.claim import WHY
+from spoolbridge import atomic, identity, ready
 from spoolbridge.errors import SpoolError
+from spoolbridge.identity import WHY
 
 STATES = ("outgoing", "sending", "sent", "failed")
 DIRECTORIES = (*STATES, "incoming", "attachments", "tmp", "state")
 README = "README.md"
+HOLD = ".hold"  # in outgoing/, or in a channel of it: nothing more is claimed there
 _STATE_MODE = 0o2750
 _STALE = 36 * 3600  # seconds; a writer gives up after 24 h, its leavings in tmp/ go 12 h later (maildir(5))
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A file (or bundle) in the spool, as it was found."""
 
     id: str
@@ -82,11 +80,16 @@ class Spool:
             fd = atomic.open_directory(root)
         except (FileExistsError, NotADirectoryError):
             raise SpoolError(f"{root} is not a directory", "set SPOOLBRIDGE_SPOOL to a real one") from None
+        except OSError as error:
+            what = f"no spool can be made at {root} ({error.strerror})"
+            raise SpoolError(what, "set SPOOLBRIDGE_SPOOL to a place that can be written to") from None
         try:
             for name in DIRECTORIES:
                 mode = _STATE_MODE if name == "state" else atomic.DIRECTORY_MODE
                 atomic.ensure_directory(name, at=fd, mode=mode)
             if not atomic.exists(README, at=fd):
+                from importlib import resources  # a tenth of what `send` takes, and it makes no spool
+
                 text = resources.files("spoolbridge").joinpath("SPOOL.md").read_bytes()
                 atomic.replace(README, text, at=fd)
         finally:
@@ -122,9 +125,7 @@ class Spool:
         full = identity.file_name(entry_id, f"{name}{ready.BUNDLE}" if files else name)
         if ready.ignored(full):
             full = identity.file_name(entry_id, f"{name}.txt")
-        for each in (channel, *(files or ())):
-            if "/" in each or "\0" in each or ready.ignored(each or "."):
-                raise SpoolError(f"{each!r} cannot be a name in the spool", "choose a plain one")
+        _check_names(channel, files or {})
         self.add_channel(channel)
         with self.at("tmp") as tmp, self.at(f"outgoing/{channel}") as outgoing:
             try:
@@ -233,9 +234,20 @@ class Spool:
         known: dict[str, Any] = {}
         with suppress(OSError):  # a writer need not be allowed to read either
             if state == "sent":
+                from spoolbridge import journal  # nothing that has only been dropped is in it
+
                 with self.at("state") as at:
                     known = journal.lookup(at, entry_id)
             elif state == "failed":
                 first = (self.root / place / (name + WHY)).read_text("utf-8", "replace").partition("\n")[0]
                 known = {"reason": first.partition("  ")[2]}
         return Entry(entry_id, rest.partition("/")[0], name, state, self.root / place / name, **known)
+
+
+def _check_names(channel: str, files: Mapping[str, bytes]) -> None:
+    """No name leads elsewhere, and none is one that the service would pass over in silence."""
+    for name in (channel, *files):
+        if not name or name.startswith(".") or "/" in name or "\0" in name:
+            raise SpoolError(f"{name!r} cannot be a name in the spool", "choose a plain one")
+    for name in filter(ready.ignored, files):
+        raise SpoolError(f"{name!r} looks like a temporary file", "attach it under another name")

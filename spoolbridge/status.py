@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from spoolbridge import atomic
-from spoolbridge.spool import Spool
+from spoolbridge.spool import HOLD, Spool
 
 FILE = "status.json"
 TEXT = "STATUS"
@@ -45,7 +45,7 @@ def snapshot(spool: Spool, facts: Mapping[str, Any] | None, *, now: float | None
     """Facts and counts as one object: what `status --json` prints.
 
     `running` is whether the facts are of now. `channels` maps each channel to its counts (`waiting`,
-    `sending`, `failed`, `sent_today`) and to what the service said of it.
+    `sending`, `failed`, `sent_today`), whether it is `held`, and what the service said of it.
     """
     now = time.time() if now is None else now
     known = dict(facts or {})
@@ -57,6 +57,7 @@ def snapshot(spool: Spool, facts: Mapping[str, Any] | None, *, now: float | None
             "sending": counts.get("sending", {}).get(name, 0),
             "failed": counts.get("failed", {}).get(name, 0),
             "sent_today": counts.get("sent", {}).get(name, 0),
+            "held": spool.has("outgoing", HOLD) or spool.has(f"outgoing/{name}", HOLD),
             **(known.get("channels") or {}).get(name, {}),
         }
         for name in names
@@ -73,9 +74,10 @@ def render(snapshot: Mapping[str, Any], *, now: float | None = None) -> str:
     if snapshot["running"]:
         lines.append(f"discord   {_discord_line(discord, now)}")
         lines.append(f"gt mail   {_mail_line(snapshot.get('mail'))}")
-    lines += ["", f"{'channel':<28}{'waiting':>8}{'sending':>8}{'failed':>8}{'today':>8}  "]
+    lines += ["", f"{'channel':<28}{'waiting':>8}{'sending':>8}{'failed':>8}{'sent today':>12}"]
     for name, channel in snapshot["channels"].items():
-        counts = "".join(f"{channel[each]:>8}" for each in ("waiting", "sending", "failed", "sent_today"))
+        counts = "".join(f"{channel[each]:>8}" for each in ("waiting", "sending", "failed"))
+        counts += f"{channel['sent_today']:>12}"
         lines.append(f"{name:<28}{counts}  {_remark(channel, now)}".rstrip())
     if not snapshot["channels"]:
         lines.append("none yet: spoolbridge channels sync")

@@ -1,6 +1,8 @@
 """The command line: parses, calls, prints. No logic lives here.
 
-    program    the group, and what errors become
+    plain      `send` in its plainest form, without click
+    program    every command, gathered
+    ending     what errors become: exit codes, one line on stderr
     options    what several commands take: a channel, a text, files, the settings
     serve      demo, run, init, mcp, emulate
     talk       send, reply, inbox
@@ -12,9 +14,21 @@ Each command imports what it needs when it runs: `send` is called by scripts tha
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
     """The entry point of the installed program."""
-    from spoolbridge.cli import program
+    sys.exit(run(sys.argv[1:]))
 
-    program.main()
+
+def run(arguments: list[str]) -> int:
+    """The program, called with these arguments; its exit code."""
+    from spoolbridge.cli import plain
+
+    code = plain.send(arguments)
+    if code is None:
+        from spoolbridge.cli import program
+
+        code = program.run(arguments)
+    return code

@@ -14,13 +14,16 @@ def channels() -> None:
 
 @channels.command("list")
 def channels_list() -> None:
-    """Show the channels of the channels file."""
+    """Show the channels of the channels file, and which are read."""
     from fnmatch import fnmatchcase
 
     from spoolbridge import channels as the_channels
 
     settings = load_settings(secrets=False)
-    for each in the_channels.load(settings.channels).channels:
+    found = the_channels.load(settings.channels).channels
+    if not found:
+        click.echo(f"none in {settings.channels} yet: spoolbridge channels sync", err=True)
+    for each in found:
         polled = "read" if any(fnmatchcase(each.name, glob) for glob in settings.poll) else ""
         click.echo(f"{each.address:<32} {each.id:<20} {each.rig or '':<24} {polled}".rstrip())
 
@@ -28,9 +31,11 @@ def channels_list() -> None:
 @channels.command("create")
 @click.argument("name")
 @click.option("--category", type=int, metavar="ID", help="Under this category of the guild.")
-@click.option("--rig", help="Put it under this rig in the channels file.")
+@click.option("--rig", metavar="RIG", help="Put it under this rig in the channels file.")
 def channels_create(name: str, category: int | None, rig: str | None) -> None:
-    """Create the text channel NAME on Discord and add it to the channels file.
+    """Create the text channel NAME, and add it to the channels file.
+
+    One that the guild has already, and the file lacks, is added and not made twice.
 
     Example: spoolbridge channels create mayor-villa --rig villacalculatecost3
     """
@@ -44,7 +49,10 @@ def channels_create(name: str, category: int | None, rig: str | None) -> None:
 
 @channels.command("sync")
 def channels_sync() -> None:
-    """Add the guild's text channels that the channels file lacks; remove nothing."""
+    """Add the guild's text channels that the file lacks.
+
+    Removes nothing, and leaves every other byte of the channels file as it is.
+    """
     from spoolbridge import guild
 
     added, refused = with_client(guild.sync)

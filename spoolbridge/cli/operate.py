@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
-from spoolbridge.cli.options import CHANNEL, JSON, as_json_text, load_settings, open_spool
+from spoolbridge.cli.options import (
+    CHANNEL,
+    JSON,
+    as_json_text,
+    directory_of,
+    load_settings,
+    open_spool,
+    with_client,
+)
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 24 * 3600.0}
+_LONGEST = 3650 * 24 * 3600.0  # seconds; Discord itself is hardly older
+
+
+class Duration(click.ParamType[float]):
+    """A time such as 90m, 24h or 7d, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        match = re.fullmatch(r"([0-9]{1,9})([smhd])", value)
+        seconds = int(match[1]) * _SECONDS[match[2]] if match else 0.0
+        if not 0 < seconds <= _LONGEST:
+            self.fail(f"{value!r} is no time; write 90m, 24h or 7d", param, ctx)
+        return seconds
 
 
 @click.command()
 @JSON
 def status(as_json: bool) -> None:
-    """Show whether the service runs and what waits, failed or went out."""
+    """Show whether the service runs, and what waits or failed."""
     _, spool = open_spool()
     from spoolbridge import status as the_status
 
@@ -27,17 +53,21 @@ def failed() -> None:
 @click.argument("channel", required=False, type=CHANNEL)
 def failed_list(channel: str | None) -> None:
     """Show the failed entries and why they failed."""
-    _, spool = open_spool()
+    settings, spool = open_spool()
     from spoolbridge import failures
 
-    for each in failures.failures(spool, channel):
+    place = directory_of(channel, spool, settings, "failed") if channel else None
+    for each in failures.failures(spool, place):
         click.echo(f"{each.channel or '-'}/{each.name}  {each.reason}")
 
 
 @failed.command("show")
 @click.argument("entry")
 def failed_show(entry: str) -> None:
-    """Show why ENTRY (an ID, a name or a path) failed, and the command that retries."""
+    """Show why ENTRY failed, and the command that retries.
+
+    ENTRY is an ID, a name or a path, or the beginning of exactly one.
+    """
     _, spool = open_spool()
     from spoolbridge import failures
 
@@ -50,15 +80,16 @@ def failed_show(entry: str) -> None:
 @click.option("--all", "everything", is_flag=True, help="Every failed entry that has a channel.")
 @click.option("--to", type=CHANNEL, help="Into this channel instead of its own.")
 def failed_retry(entries: tuple[str, ...], everything: bool, to: str | None) -> None:
-    """Move ENTRIES back to outgoing/, under their IDs.
+    """Move ENTRIES (IDs, names or paths) back to outgoing/.
 
     Example: spoolbridge failed retry 20261122T055501.123456Z-k3f9q2x7
     """
-    _, spool = open_spool()
-    from spoolbridge import failures
-
     if not entries and not everything:
         raise click.UsageError("name an entry, or say --all")
+    settings, spool = open_spool()
+    from spoolbridge import channels, failures
+
+    to = channels.load(settings.channels).resolve(to).address if to else None
     found = [failures.find(spool, each) for each in entries]
     if everything:
         found = [each for each in failures.failures(spool) if each.channel or to]
@@ -70,7 +101,10 @@ def failed_retry(entries: tuple[str, ...], everything: bool, to: str | None) -> 
 @click.option("--offline", is_flag=True, help="Ask nothing of Discord.")
 @JSON
 def doctor(offline: bool, as_json: bool) -> None:
-    """Find what is wrong, and say what mends it. Exit 1 where an error is found."""
+    """Find what is wrong, and say what mends it.
+
+    Exit 1 where an error is found; warnings and notes alone exit 0.
+    """
     import asyncio
 
     from spoolbridge import doctor as the_doctor
@@ -86,4 +120,29 @@ def doctor(offline: bool, as_json: bool) -> None:
     raise click.exceptions.Exit(int(any(each.level == "error" for each in findings)))
 
 
-COMMANDS = (status, failed, doctor)
+@click.command()
+@click.option("--since", type=Duration(), default="24h", show_default=True, help="So far back: 90m, 7d.")
+@click.option("--repair", is_flag=True, help="Hand over what is missing; the service must be stopped.")
+@JSON
+def audit(since: float, repair: bool, as_json: bool) -> None:
+    """Prove that every human message was filed, every entry posted.
+
+    Reads Discord back. Exit 0 only where nothing is missing, repeated or unproved.
+
+    Example: spoolbridge audit --since 7d
+    """
+    from spoolbridge import audit as the_audit
+
+    report = with_client(
+        lambda client, settings: the_audit.run(client, settings, seconds=since, repairing=repair)
+    )
+    if as_json:
+        click.echo(as_json_text(report.as_json()))
+    else:
+        for each in (*report.repaired, *report.findings, report.summary, report.advice):
+            if each:
+                click.echo(str(each))
+    raise click.exceptions.Exit(int(not report.ok))
+
+
+COMMANDS = (status, failed, doctor, audit)

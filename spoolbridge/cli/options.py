@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from spoolbridge.cli import plain
 from spoolbridge.errors import SettingsError, SpoolbridgeError, SpoolError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class ChannelName(click.ParamType[str]):
 
 CHANNEL = ChannelName()
 FILES = click.Path(exists=True, dir_okay=False)
-JSON = click.option("--json", "as_json", is_flag=True, help="For programs: JSON.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 def load_settings(*, secrets: bool = True) -> Settings:
@@ -56,6 +56,18 @@ def open_spool() -> tuple[Settings, Spool]:
 
     settings = load_settings(secrets=False)
     return settings, Spool(settings.spool)
+
+
+def directory_of(channel: str, spool: Spool, settings: Settings, state: str) -> str:
+    """The directory that CHANNEL means in a state: also one that the channels file has lost since.
+
+    Raises UnknownChannelError, so that a typing error does not look like an empty channel.
+    """
+    from spoolbridge import channels
+
+    if channel in spool.channels(state):
+        return channel
+    return channels.load(settings.channels).resolve(channel).address
 
 
 def with_client(ask: Callable[[DiscordClient, Settings], Coroutine[Any, Any, _T]]) -> _T:
@@ -75,15 +87,13 @@ def with_client(ask: Callable[[DiscordClient, Settings], Coroutine[Any, Any, _T]
     return asyncio.run(asking())
 
 
-def read_text(text: str | None, *, optional: bool) -> str:
-    """TEXT, or standard input where it is missing or `-`."""
-    if text is not None and text != "-":
-        return text
-    if text is None and sys.stdin.isatty():
-        if optional:
-            return ""
-        raise click.UsageError("give a TEXT, or pipe one in")
-    return sys.stdin.buffer.read().decode("utf-8", "replace").removesuffix("\n")
+def the_text(text: str | None, *, optional: bool) -> str | None:
+    """TEXT; None: standard input, where TEXT is missing or `-`."""
+    if text is not None or plain.is_piped():
+        return None if text == "-" else text
+    if optional:
+        return ""
+    raise click.UsageError("give a TEXT, or pipe one in")
 
 
 def read_files(paths: tuple[str, ...]) -> dict[str, bytes]:

@@ -1,18 +1,11 @@
-"""The `spoolbridge` program: its commands gathered, and what their errors become.
-
-Exit codes: 0 done; 1 an expected error, in one line on stderr; 2 usage; 3 a bug, with a log to attach;
-130 interrupted.
-"""
+"""The `spoolbridge` program: its commands gathered. What their errors become, `ending` says."""
 
 from __future__ import annotations
-
-import sys
 
 import click
 
 from spoolbridge import __version__
-from spoolbridge.cli import channels, operate, serve, talk
-from spoolbridge.errors import SpoolbridgeError
+from spoolbridge.cli import channels, ending, operate, serve, talk
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -29,37 +22,16 @@ for command in (*serve.COMMANDS, *talk.COMMANDS, *channels.COMMANDS, *operate.CO
     cli.add_command(command)
 
 
-def main() -> None:
-    """The `spoolbridge` program."""
-    sys.exit(_run(sys.argv[1:]))
+def run(arguments: list[str]) -> int:
+    """The exit code of the program, called with these arguments."""
+    return ending.of(lambda: _clicked(arguments))
 
 
-def _run(arguments: list[str]) -> int:
+def _clicked(arguments: list[str]) -> int:
     try:
         return cli.main(arguments, prog_name="spoolbridge", standalone_mode=False) or 0
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except SpoolbridgeError as error:
-        click.echo(f"spoolbridge: {error}", err=True)
-        return 1
-    except (click.Abort, KeyboardInterrupt):
+    except click.Abort:  # a KeyboardInterrupt; click has ended the line
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader went away; Python would say so at its end
-        return 1
-    except Exception as error:
-        return _bug(error)
-
-
-def _bug(error: Exception) -> int:
-    import tempfile
-    import traceback
-
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="spoolbridge-bug-", suffix=".log", delete=False, encoding="utf-8"
-    ) as file:
-        file.write(f"spoolbridge {__version__}, Python {sys.version}\n\n")
-        traceback.print_exception(error, file=file)
-    click.echo(f"spoolbridge: a bug ({type(error).__name__}); report it with {file.name}", err=True)
-    return 3

@@ -8,33 +8,38 @@ from typing import Any
 import click
 
 from spoolbridge.cli.options import load_settings
-from spoolbridge.errors import SpoolbridgeError
 
 _PORT = click.IntRange(0, 65535)
+_FREE = "0 takes a free one."
 _SPOOL = click.Path(file_okay=False)
 
 
 @click.command()
 @click.option("--spool", type=_SPOOL, help="Keep the spool here.  [default: a scratch one]")
-@click.option("--port", type=_PORT, default=8640, show_default=True, help="Of the chat page.")
+@click.option(
+    "--port", type=_PORT, metavar="PORT", default=8640, show_default=True, help=f"The chat page's; {_FREE}"
+)
 def demo(spool: str | None, port: int) -> None:
-    """Show the bridge with an imaginary Discord: no token, no network."""
+    """Show the bridge with an imaginary Discord: no token, no network.
+
+    Prints where the chat and the spool are, and what to try. Ctrl-C ends it.
+    """
     from pathlib import Path
 
     from spoolbridge import demo as the_demo
 
     _log_to(None)
-    try:
-        _run(the_demo.run(Path(spool) if spool else None, port, click.echo))
-    except OSError as error:
-        raise SpoolbridgeError(f"port {port} cannot be used ({error.strerror})", "say --port 0") from None
+    _run(the_demo.run(Path(spool) if spool else None, port, click.echo))
 
 
 @click.command()
 @click.option("--once", is_flag=True, help="Send what waits, read what is new, and exit.")
 @click.option("--log", type=click.Path(dir_okay=False), help="Log to this file, rotated at 10 MB.")
 def run(once: bool, log: str | None) -> None:
-    """Run the service: post what is dropped, file what is answered."""
+    """Run the service: post what is dropped, file what is answered.
+
+    Stays in the foreground and logs to stderr; SIGTERM or Ctrl-C ends it.
+    """
     from spoolbridge import service
 
     _log_to(log)
@@ -64,23 +69,32 @@ def init() -> None:
 
 @click.command()
 def mcp() -> None:
-    """Serve the MCP tools on standard input and output; needs no token."""
+    """Serve the MCP tools on standard input and output.
+
+    An agent's program starts it; it needs no token, only the spool and the channels file.
+    """
     from spoolbridge import mcp_server
 
     mcp_server.run(load_settings(secrets=False))
 
 
 @click.command()
-@click.option("--port", type=_PORT, default=8641, show_default=True, help="Of the API and its chat page.")
-@click.option("--channel", "names", multiple=True, help="A channel of the guild.  [default: mayor-villa]")
+@click.option(
+    "--port", type=_PORT, metavar="PORT", default=8641, show_default=True,
+    help=f"The API's and the chat page's; {_FREE}",
+)  # fmt: skip
+@click.option(
+    "--channel", "names", multiple=True, metavar="NAME",
+    help="A channel of the guild; may be repeated.  [default: mayor-villa]",
+)  # fmt: skip
 def emulate(port: int, names: tuple[str, ...]) -> None:
-    """Run the emulator alone: an imaginary Discord on loopback, with its chat page."""
+    """Run the imaginary Discord alone, with its chat page.
+
+    Prints the settings that lead a bridge to it. Ctrl-C ends it.
+    """
     from spoolbridge import demo as the_demo
 
-    try:
-        _run(the_demo.emulate(port, names or ("mayor-villa",), click.echo))
-    except OSError as error:
-        raise SpoolbridgeError(f"port {port} cannot be used ({error.strerror})", "say --port 0") from None
+    _run(the_demo.emulate(port, names or ("mayor-villa",), click.echo))
 
 
 def _run(flow: Coroutine[Any, Any, None]) -> None:

@@ -6,21 +6,30 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spoolbridge.cli.options import CHANNEL, FILES, JSON, as_json_text, open_spool, read_files, read_text
+from spoolbridge.cli import plain
+from spoolbridge.cli.options import (
+    CHANNEL,
+    FILES,
+    JSON,
+    as_json_text,
+    directory_of,
+    open_spool,
+    read_files,
+    the_text,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from spoolbridge.inbox import Received
-    from spoolbridge.spool import Entry, Spool
 
-QUEUED = 75  # EX_TEMPFAIL: neither sent nor failed yet
-_WAIT = 30.0  # seconds
-
-_rig = click.option("--rig", help="Put [RIG] before the text.")
+_rig = click.option("--rig", metavar="RIG", help="Put [RIG] before the text.")
 _file = click.option("--file", "files", multiple=True, type=FILES, help="Attach it; may be repeated.")
-_wait = click.option("--wait", is_flag=True, help="Wait: exit 0 sent, 1 failed, 75 still queued.")
-_timeout = click.option("--timeout", type=float, default=_WAIT, show_default=True, help="Seconds for --wait.")
+_wait = click.option("--wait", is_flag=True, help="Wait for it: exit 0 sent, 1 failed, 75 still queued.")
+_timeout = click.option(
+    "--timeout", type=float, metavar="SECONDS", default=plain.WAIT, show_default=True,
+    help="For --wait: at most this long.",
+)  # fmt: skip
 
 
 @click.command()
@@ -39,15 +48,11 @@ def send(
 
     Example: uptime | spoolbridge send mayor-villa --rig villacalculatecost3
     """
-    settings, spool = open_spool()
-    from spoolbridge import channels, sending
-
-    body = read_text(text, optional=bool(files))
-    entry = sending.drop_message(
-        spool, channels.load(settings.channels), channel, body,
-        rig=rig, reply_to=reply_to, files=read_files(files) or None,
+    code = plain.post(
+        channel, the_text(text, optional=bool(files)),
+        rig=rig, reply_to=reply_to, files=read_files(files) or None, wait=timeout if wait else None,
     )  # fmt: skip
-    _told(spool, entry, wait, timeout)
+    raise click.exceptions.Exit(code)
 
 
 @click.command()
@@ -60,19 +65,21 @@ def send(
 def reply(
     file: str, text: str | None, rig: str | None, files: tuple[str, ...], wait: bool, timeout: float
 ) -> None:
-    """Answer the human message in FILE (a path, or its id) with TEXT or standard input.
+    """Answer the message in FILE with TEXT or standard input.
 
-    Example: echo "on it" | spoolbridge reply spool/incoming/mayor-villa/new/1763791200.D1441….discord
+    FILE is a path below incoming/ or the message's id, wherever the file was moved to since.
+
+    Example: spoolbridge reply 1574238566794526720 "on it"
     """
-    settings, spool = open_spool()
-    from spoolbridge import channels, inbox, sending
+    _, spool = open_spool()
+    from spoolbridge import inbox
 
     message = inbox.find(spool, file)
-    entry = sending.drop_message(
-        spool, channels.load(settings.channels), message.channel, read_text(text, optional=bool(files)),
-        rig=rig, reply_to=message.id, thread=message.thread_id, files=read_files(files) or None,
+    code = plain.post(
+        message.channel, the_text(text, optional=bool(files)), rig=rig, reply_to=message.id,
+        thread=message.thread_id, files=read_files(files) or None, wait=timeout if wait else None,
     )  # fmt: skip
-    _told(spool, entry, wait, timeout)
+    raise click.exceptions.Exit(code)
 
 
 @click.command()
@@ -85,22 +92,13 @@ def inbox(channel: str | None, unread: bool, as_json: bool, mark_read: bool) -> 
 
     Example: spoolbridge inbox mayor-villa --unread --mark-read
     """
-    _, spool = open_spool()
+    settings, spool = open_spool()
     from spoolbridge import inbox as the_inbox
 
-    for message in the_inbox.received(spool, channel, unread=unread):
+    place = directory_of(channel, spool, settings, "incoming") if channel else None
+    for message in the_inbox.received(spool, place, unread=unread):
         path = the_inbox.mark_read(message) if mark_read else message.path
         _show_received(message, path, as_json)
-
-
-def _told(spool: Spool, entry: Entry, wait: bool, timeout: float) -> None:
-    from spoolbridge import sending
-
-    if wait:
-        entry = sending.wait_for(spool, entry, seconds=timeout)
-    click.echo(sending.sentence(entry))
-    codes = {"sent": 0, "failed": 1}
-    raise click.exceptions.Exit(codes.get(entry.state, QUEUED) if wait else 0)
 
 
 def _show_received(message: Received, path: Path, as_json: bool) -> None:

@@ -22,9 +22,13 @@ async def forks(anyio_backend: str) -> AsyncIterator[Zygote]:
         yield made
 
 
+#: Read here, for no test inherits a setting.
+_SEED = os.environ.get("SPOOLBRIDGE_TEST_SEED")
+
+
 @pytest.fixture
 def dice() -> random.Random:
     """For a bounded share of a sweep; the seed is printed with a failure and can be set."""
-    seed = int(os.environ.get("SPOOLBRIDGE_TEST_SEED") or random.randrange(2**32))
+    seed = int(_SEED or random.randrange(2**32))
     print(f"SPOOLBRIDGE_TEST_SEED={seed}")
     return random.Random(seed)

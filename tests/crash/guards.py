@@ -88,8 +88,8 @@ GUARDS = (
     ),
     Guard(
         "the ids of a page are noted as intended before the renames",
-        "incoming_file.py", "            cursor.intend([message.id for message in messages], channel.address)\n",
-        "", _KILLS,
+        "incoming_file.py",
+        "            cursor.intend([message.id for message in messages], channel.address)\n", "", _KILLS,
     ),
     Guard(
         "the names in tmp/ are durable before they are intended",

@@ -1,0 +1,79 @@
+"""`send` in its plainest form, without click: agents and scripts wait for it.
+
+click alone takes as long to start as four bare interpreters (measured). What is not plain at a glance
+is left to it: other options, other spellings, help, files, whatever is wrong. Promises that a call ends
+in the same way whoever reads it, for both end in `post`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+from spoolbridge.cli import ending
+
+WAIT = 30.0  # seconds
+QUEUED = 75  # EX_TEMPFAIL: neither sent nor failed yet
+_CODES = {"sent": 0, "failed": 1}
+_OPTIONS = ("--rig", "--reply-to")
+
+
+def send(arguments: Sequence[str]) -> int | None:
+    """The exit code once it is done; None: this call is click's, and nothing has been done."""
+    words: list[str] = []
+    options: dict[str, str] = {}
+    wait = None
+    rest = iter(arguments[1:])
+    for each in rest:
+        if each == "--wait":
+            wait = WAIT
+        elif each in _OPTIONS and not (value := next(rest, "-")).startswith("-"):
+            options[each] = value
+        elif each.startswith("-") and each != "-":
+            return None
+        else:
+            words.append(each)
+    if list(arguments[:1]) != ["send"] or not (len(words) == 2 or (len(words) == 1 and is_piped())):
+        return None
+    text = words[1] if words[1:] not in ([], ["-"]) else None
+    rig, reply_to = map(options.get, _OPTIONS)
+    return ending.of(lambda: post(words[0], text, rig=rig, reply_to=reply_to, wait=wait))
+
+
+def post(
+    channel: str,
+    text: str | None,
+    *,
+    rig: str | None = None,
+    reply_to: int | str | None = None,
+    thread: int | None = None,
+    files: Mapping[str, bytes] | None = None,
+    wait: float | None = None,
+) -> int:
+    """Drop `text` (None: standard input), wait for at most `wait` seconds, and say what came of it.
+
+    Returns the exit code. Raises SpoolbridgeError, with nothing dropped.
+    """
+    from spoolbridge import channels, sending, settings
+    from spoolbridge.spool import Spool
+
+    found = settings.load(secrets=False)
+    spool = Spool(found.spool)
+    entry = sending.drop_message(
+        spool, channels.load(found.channels), channel, _piped() if text is None else text,
+        rig=rig, reply_to=reply_to, thread=thread, files=files,
+    )  # fmt: skip
+    if wait is not None:
+        entry = sending.wait_for(spool, entry, seconds=wait)
+    sys.stdout.write(f"{sending.sentence(entry)}\n")
+    sys.stdout.flush()
+    return 0 if wait is None else _CODES.get(entry.state, QUEUED)
+
+
+def is_piped() -> bool:
+    """Whether standard input is there and is not a terminal, at which somebody would have to type."""
+    return sys.stdin is not None and not sys.stdin.isatty()
+
+
+def _piped() -> str:
+    return sys.stdin.buffer.read().decode("utf-8", "replace").removesuffix("\n")

@@ -1,0 +1,972 @@
+"""The command line: every command through the program's own ending, and the long-lived ones as processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from spoolbridge import __version__, channels, cli, identity, outgoing, sending, status
+from spoolbridge.claim import Claim
+from spoolbridge.cli import plain, program
+from spoolbridge.emulator import Emulator, objects
+from spoolbridge.errors import SpoolError
+from spoolbridge.incoming import maildir_bytes, maildir_name
+from spoolbridge.spool import Spool
+from tests.support.messages import START, VILLA, incoming
+from tests.support.programs import PROGRAM, Demo, Ended, Running, environment, ran
+from tests.support.tree import contents, tree
+from tests.support.waiting import wait_until
+
+CHANNELS = """{
+    "_": "ids by hand",
+    "vgt":   1467106918538678300,
+    "villacalculatecost3": {"mayor-villa": "1467106918538678293", "ops": "1467106918538678301"},
+
+    "farm": {"ops": "1467106918538678302"}
+}"""
+THREAD = 1467106918538679000
+COMMANDS = [
+    "demo", "run", "init", "mcp", "emulate", "send", "reply", "inbox", "status", "doctor", "audit",
+    "channels", "channels list", "channels create", "channels sync",
+    "failed", "failed list", "failed show", "failed retry",
+]  # fmt: skip
+WITH_AN_EXAMPLE = ["send", "reply", "inbox", "channels create", "failed retry", "audit"]
+
+
+def said(*arguments: str, stdin: str | bytes = "", env: dict[str, str] | None = None) -> Ended:
+    """What the program says and ends with, in this process: click's streams, our own exit codes."""
+    with CliRunner().isolation(stdin, env) as (out, err, _):
+        code = cli.run(list(arguments))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return Ended(code, out.getvalue().decode(), err.getvalue().decode())
+
+
+def refused(ended: Ended, *words: str) -> None:
+    """It ended as an expected error does: one line on stderr, with these words, and nothing else."""
+    assert (1, "") == (ended.code, ended.out)
+    assert ended.err.startswith("spoolbridge: ")
+    assert 1 == ended.err.count("\n")
+    for word in words:
+        assert word in ended.err
+
+
+@pytest.fixture
+def file(spool: Spool) -> Path:
+    """The channels file of ./spool, which is the spool where no setting names another."""
+    path = spool.root / "discord-channels.json"
+    path.write_text(CHANNELS)
+    return path
+
+
+@pytest.fixture
+async def emulator() -> AsyncIterator[Emulator]:
+    async with Emulator(limits=False).serve() as running:
+        running.add_channel("mayor-villa")
+        running.add_channel("general")
+        running.add_channel("lounge", type=objects.VOICE)
+        yield running
+
+
+async def asked(emulator: Emulator, *arguments: str) -> Ended:
+    """As `said`, led to the emulator, beside the loop that serves it."""
+    env = {"SPOOLBRIDGE_API_URL": emulator.api_url, "DISCORD_BOT_TOKEN": emulator.token}
+    return await asyncio.to_thread(said, *arguments, env=env)
+
+
+# --- help and endings --------------------------------------------------------------------------------
+
+
+def command(words: str) -> click.Command:
+    found: click.Command = program.cli
+    for word in words.split():
+        assert isinstance(found, click.Group)
+        found = found.commands[word]
+    return found
+
+
+@pytest.mark.parametrize("words", ["", *COMMANDS])
+def test_help(words: str) -> None:
+    """Every command tells what it is for and exits 0."""
+    ended = said(*words.split(), "--help")
+    assert (0, "") == (ended.code, ended.err)
+    assert ended.out.startswith(f"Usage: spoolbridge {words}".rstrip() + " ")
+    assert "..." not in re.sub(r"\]\.\.\.", "", ended.out)  # a sentence that click cut
+
+
+def test_every_command_is_tested_for_its_help() -> None:
+    """The list above is the truth."""
+    found = []
+    for name, each in program.cli.commands.items():
+        found += [name, *(f"{name} {inner}" for inner in getattr(each, "commands", ()))]
+    assert sorted(COMMANDS) == sorted(found)
+
+
+@pytest.mark.parametrize("words", WITH_AN_EXAMPLE)
+def test_an_example_can_be_typed(words: str) -> None:
+    """The example in a command's help is one line that this very command takes."""
+    ended = said(*words.split(), "--help")
+    [example] = [line for line in ended.out.splitlines() if line.startswith("  Example: ")]
+    typed = shlex.split(example.rpartition("spoolbridge ")[2])
+    assert words.split() == typed[: len(words.split())]
+    command(words).make_context(words, typed[len(words.split()) :])
+
+
+def test_version() -> None:
+    assert Ended(0, f"spoolbridge, version {__version__}\n", "") == said("--version")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (["send"], "Missing argument 'CHANNEL'"),
+        (["send", "vgt", "hi", "--nonsense"], "No such option '--nonsense'"),
+        (["send", "vgt", "hi", "--file", "nowhere"], "File 'nowhere' does not exist"),
+        (["failed", "retry"], "name an entry, or say --all"),
+        (["demo", "--port", "70000"], "70000 is not in the range"),
+    ],
+)
+def test_wrong_usage_exits_2(file: Path, arguments: list[str], says: str) -> None:
+    """With how it is used."""
+    ended = said(*arguments)
+    assert (2, "") == (ended.code, ended.out)
+    assert ended.err.startswith("Usage: spoolbridge ")
+    assert says in ended.err
+
+
+@pytest.mark.parametrize("arguments", [["channels", "list"], ["send", "vgt", "hi"]])
+def test_a_reader_that_goes_away(file: Path, tmp_path: Path, arguments: list[str]) -> None:
+    """`spoolbridge channels list | head -0`: exit 1, no traceback, nothing said at Python's end."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [PROGRAM, *arguments], cwd=tmp_path, env=environment(), stdout=writing,
+        stderr=subprocess.PIPE, timeout=30, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert (1, b"") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["send", "vgt", "hi"], ["reply", "1", "hi"], ["inbox"], ["status"],
+        ["failed", "list"], ["failed", "show", "x"], ["failed", "retry", "--all"],
+    ],
+)  # fmt: skip
+def test_without_a_spool_there_is_one_sentence(tmp_path: Path, arguments: list[str]) -> None:
+    """Nothing but init, run and demo makes a spool."""
+    sentence = f"no spool at {tmp_path / 'spool'}; set SPOOLBRIDGE_SPOOL, or: spoolbridge init"
+    refused(said(*arguments), sentence)
+    assert {} == tree(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("error", "ended"),
+    [
+        (SpoolError("it is gone", "look"), Ended(1, "", "spoolbridge: it is gone; look\n")),
+        (KeyboardInterrupt(), Ended(130, "", "\n")),  # behind the ^C that the terminal shows
+        (click.Abort(), Ended(130, "", "")),
+    ],
+)
+def test_what_errors_become(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, error: BaseException, ended: Ended
+) -> None:
+    """An exit code, at most one sentence, never a traceback."""
+
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(status, "snapshot", broken)
+    assert ended == said("status")
+
+
+def test_a_bug_leaves_a_log(spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 3, one line, and the traceback in a file to attach."""
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("nobody thought of this")
+
+    monkeypatch.setattr(status, "snapshot", broken)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ended = said("status")
+    assert (3, "") == (ended.code, ended.out)
+    match = re.fullmatch(r"spoolbridge: a bug \(ZeroDivisionError\); report it with (\S+)\n", ended.err)
+    assert match
+    log = Path(match[1])
+    assert log.parent == tmp_path
+    assert log.read_text().startswith(f"spoolbridge {__version__}, Python ")
+    assert "ZeroDivisionError: nobody thought of this" in log.read_text()
+
+
+def test_an_interrupt(file: Path, spool: Spool, tmp_path: Path) -> None:
+    """Ctrl-C, whenever it comes: 130, no word, and nothing half done."""
+    with Running("send", "vgt", "hi", "--wait", cwd=tmp_path) as process:
+        wait_until(lambda: dropped(spool, "vgt"))
+        assert 130 == process.end(signal.SIGINT)
+        assert ("", "\n") == (process.out, process.err)
+    assert {} == tree(spool.root, "tmp")
+
+
+def test_an_interrupt_while_waiting(file: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was dropped stays dropped: it is the wait that was broken off."""
+    monkeypatch.setattr(sending, "wait_for", Mock(side_effect=KeyboardInterrupt))
+    assert Ended(130, "", "\n") == said("send", "vgt", "hi", "--wait")
+    assert [b"hi"] == dropped(spool, "vgt")
+
+
+def test_a_wrong_setting_is_named(file: Path) -> None:
+    """In the words of the setting, not of the code that reads it."""
+    ended = said("status", env={"SPOOLBRIDGE_POLL_INTERVAL": "often"})
+    refused(ended, "SPOOLBRIDGE_POLL_INTERVAL cannot be 'often'; it is seconds, at least 0.05")
+
+
+# --- completion --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "names"),
+    [
+        ("send m", ["mayor-villa"]),
+        ("send ", ["vgt", "mayor-villa", "villacalculatecost3.ops", "farm.ops"]),
+        ("inbox v", ["vgt", "villacalculatecost3.ops"]),
+        ("failed retry --to farm", ["farm.ops"]),
+        ("failed list x", []),
+    ],
+)
+def test_channels_are_completed(file: Path, tmp_path: Path, typed: str, names: list[str]) -> None:
+    """As bash asks for it, from the channels file."""
+    words = f"spoolbridge {typed}"
+    env = {
+        "_SPOOLBRIDGE_COMPLETE": "bash_complete", "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }  # fmt: skip
+    ended = ran(cwd=tmp_path, env=env)
+    assert "" == ended.err
+    assert names == [line.removeprefix("plain,") for line in ended.out.split()]
+
+
+def test_completion_without_a_channels_file_is_silent(tmp_path: Path) -> None:
+    """A shell that is typed into is no place for an error."""
+    env = {"_SPOOLBRIDGE_COMPLETE": "bash_complete", "COMP_WORDS": "spoolbridge send m", "COMP_CWORD": "2"}
+    ended = ran(cwd=tmp_path, env=env)
+    assert ("", "") == (ended.out.strip(), ended.err)
+
+
+# --- init --------------------------------------------------------------------------------------------
+
+
+def test_init_makes_a_spool_and_says_what_comes_next(tmp_path: Path) -> None:
+    """First the token, then the channels, then the service; what is there is never changed."""
+    ended = said("init")
+    root = tmp_path / "spool"
+    assert (0, "") == (ended.code, ended.err)
+    for name, path in (("spool", root), ("channels", root / "discord-channels.json")):
+        assert f"{name:<10}{path}\n" in ended.out
+    assert f"inbox     {root / 'discord-inbox.jsonl'}\n" in ended.out
+    assert ended.out.endswith("chmod 600 .env, then: spoolbridge channels sync\n")
+    assert {".": ["README.md", "discord-channels.json"]} == tree(root)
+    (tmp_path / ".env").write_text("DISCORD_BOT_TOKEN=abc\n")
+    assert said("init").out.endswith("\nNext: spoolbridge channels sync\n")
+    (root / "discord-channels.json").write_text(CHANNELS)
+    before = contents(root)
+    assert said("init").out.endswith("\nNext: spoolbridge run\n")
+    assert before == contents(root)
+    boxes = ["farm.ops", "mayor-villa", "vgt", "villacalculatecost3.ops"]
+    assert boxes == sorted(os.listdir(root / "outgoing"))
+
+
+def test_init_where_nothing_can_be_made(tmp_path: Path) -> None:
+    """A sentence, and not a bug."""
+    ended = said("init", env={"SPOOLBRIDGE_SPOOL": "/proc/nowhere"})
+    refused(ended, "no spool can be made at /proc/nowhere (No such file or directory)", "SPOOLBRIDGE_SPOOL")
+
+
+# --- send --------------------------------------------------------------------------------------------
+
+
+def dropped(spool: Spool, channel: str = "mayor-villa") -> list[bytes]:
+    """The bytes that wait for a channel, in order."""
+    return [data for _, data in sorted(contents(spool.root, f"outgoing/{channel}").items())]
+
+
+def bundled(spool: Spool, channel: str) -> dict[str, bytes]:
+    """What lies in the bundle that waits for a channel."""
+    waiting = contents(spool.root, f"outgoing/{channel}")
+    return {path.partition(".msg/")[2]: data for path, data in waiting.items()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "data"),
+    [
+        (["villacalculatecost3.mayor-villa", "deployed"], "", b"deployed"),
+        (["#mayor-villa"], "a line\n", b"a line"),
+        (["mayor-villa", "-"], "two\nlines\n", b"two\nlines"),
+        (["mayor-villa", "deployed", "--rig", "villa"], "", b"Spoolbridge: 1\nRig: villa\n\ndeployed"),
+        (["mayor-villa", "yes", "--reply-to", "42"], "", b"Spoolbridge: 1\nReply-To: 42\n\nyes"),
+        (["mayor-villa", "Spoolbridge: 1"], "", b"Spoolbridge: 1\n\nSpoolbridge: 1"),
+        (["mayor-villa", "--", "--wait"], "", b"--wait"),
+    ],
+)
+def test_send_drops_a_text(file: Path, spool: Spool, arguments: list[str], stdin: str, data: bytes) -> None:
+    """From an argument or standard input, with what its options mean; the sentence says that it waits."""
+    ended = said("send", *arguments, stdin=stdin)
+    assert (0, "") == (ended.code, ended.err)
+    assert [data] == dropped(spool)
+    [name] = os.listdir(spool.root / "outgoing" / "mayor-villa")
+    assert identity.parse(name) is not None
+    told = f"queued for #mayor-villa as {name}; it will be sent by itself, do not send it again\n"
+    assert told == ended.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_plain"),
+    [
+        (["vgt", "hi"], True),
+        (["vgt", "-"], True),
+        (["vgt"], True),
+        (["--rig", "villa", "vgt", "hi", "--reply-to", "42"], True),
+        (["vgt", ""], True),
+        (["nowhere", "hi"], True),
+        (["vgt", "hi", "--reply-to", "latest"], True),
+        (["vgt", "hi", "--rig=villa"], False),
+        (["vgt", "hi", "--rig", "a", "--rig", "villa"], True),
+        (["vgt", "--", "-x"], False),
+        (["vgt", "hi", "--rig", "-x"], False),
+        (["vgt", "hi", "--rig"], False),
+        (["vgt", "hi", "ho"], False),
+        (["vgt", "hi", "--wait", "--timeout", "0.01"], False),
+        (["vgt", "hi", "--wai"], False),
+        (["vgt", "hi", "--file", "note"], False),
+        (["--help"], False),
+        ([], False),
+    ],
+)
+def test_send_is_the_same_with_and_without_click(
+    file: Path, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str], is_plain: bool,
+) -> None:  # fmt: skip
+    """The short way is taken where it can be, and nobody can tell which way it went."""
+    (tmp_path / "note").write_text("a file")
+
+    def sent() -> tuple[Ended, list[bytes]]:
+        ended = said("send", *arguments, stdin="piped\n")
+        found = dropped(spool, "vgt")
+        for path in contents(spool.root, "outgoing"):
+            (spool.root / path).unlink()
+        return replace(ended, out=re.sub(r"as \S+;", "as ID;", ended.out)), found
+
+    clicked = Mock(wraps=program.run)
+    monkeypatch.setattr(program, "run", clicked)
+    first = sent()
+    assert is_plain is not clicked.called
+    monkeypatch.setattr(plain, "send", lambda words: None)
+    assert first == sent()
+
+
+def test_send_takes_bytes_that_are_not_text(file: Path, spool: Spool) -> None:
+    """What a pipe brings is not refused for one wrong byte; the wrong byte is shown as such."""
+    assert 0 == said("send", "vgt", stdin=b"caf\xe9\n").code
+    assert ["caf\ufffd".encode()] == dropped(spool, "vgt")
+
+
+def test_send_with_files_drops_a_bundle(file: Path, spool: Spool, tmp_path: Path) -> None:
+    """Text and files in one message; a text is then not needed, not even from a terminal's stdin."""
+    (tmp_path / "a.txt").write_text("A")
+    (tmp_path / "b.png").write_bytes(b"\x89PNG")
+    assert 0 == said("send", "vgt", "see", "--file", "a.txt", "--file", "b.png").code
+    bundle = bundled(spool, "vgt")
+    assert {"body": b"see", "files/a.txt": b"A", "files/b.png": b"\x89PNG"} == bundle
+    terminal, other = os.openpty()
+    done = subprocess.run(
+        [PROGRAM, "send", "mayor-villa", "--file", "a.txt"], cwd=tmp_path, env=environment(),
+        stdin=other, timeout=30, check=False, capture_output=True,
+    )  # fmt: skip
+    os.close(terminal)
+    os.close(other)
+    assert (0, b"") == (done.returncode, done.stderr)
+    assert ["files/a.txt"] == list(bundled(spool, "mayor-villa"))
+
+
+def test_send_without_a_text_at_a_terminal(file: Path, tmp_path: Path) -> None:
+    """It does not wait silently for somebody to type."""
+    terminal, other = os.openpty()
+    done = subprocess.run(
+        [PROGRAM, "send", "vgt"], cwd=tmp_path, env=environment(), stdin=other, timeout=30, check=False,
+        capture_output=True,
+    )  # fmt: skip
+    os.close(terminal)
+    os.close(other)
+    assert 2 == done.returncode
+    assert b"give a TEXT, or pipe one in" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["mayor-vila", "hi"], "no channel 'mayor-vila' in discord-channels.json; the nearest names are"),
+        (["ops", "hi"], "'ops' is a channel of several rigs; say villacalculatecost3.ops or farm.ops"),
+        (["vgt", ""], "the message is empty"),
+        (["vgt", "hi", "--reply-to", "latest"], "'latest' cannot stand here; it is an id"),
+        (["vgt", "hi", "--rig", "a\nMentions: users"], "cannot stand here"),
+        (["vgt", "hi", "--file", "x/a.txt", "--file", "a.txt"], "two files are called 'a.txt'; rename one"),
+        (["vgt", "hi", "--file", "big"], "'big' is larger than the 26214400 bytes that Discord takes"),
+        (["vgt", "hi", "--file", "a.part"], "the spool skips files called like 'a.part'"),
+    ],
+)
+def test_send_refuses_before_anything_is_dropped(
+    file: Path, spool: Spool, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    """In a sentence that says what would do."""
+    (tmp_path / "x").mkdir()
+    for name in ("a.txt", "x/a.txt", "a.part", "big"):
+        (tmp_path / name).write_text("A")
+    os.truncate(tmp_path / "big", 25 * 1024 * 1024 + 1)
+    refused(said("send", *arguments), says)
+    assert {} == tree(spool.root, "outgoing", "tmp")
+
+
+def test_send_without_a_channels_file(spool: Spool) -> None:
+    refused(said("send", "vgt", "hi"), "no channels file at", "spoolbridge channels sync")
+
+
+def test_send_waits_no_longer_than_it_is_told(file: Path, spool: Spool) -> None:
+    """Still queued when the wait ends: 75, and it will be sent all the same."""
+    ended = said("send", "vgt", "hi", "--wait", "--timeout", "0.05")
+    assert 75 == ended.code
+    assert ended.out.startswith("queued for #vgt as ")
+    assert [b"hi"] == dropped(spool, "vgt")
+
+
+# --- send and reply with a service that answers ------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """A real service and an imaginary Discord."""
+    with Demo("--spool", "spool", cwd=tmp_path_factory.mktemp("served")) as running:
+        yield running
+
+
+def arrived(demo: Demo, message_id: int, channel: str = "mayor-villa") -> Path:
+    """The file of a human's message, once it lies there."""
+    new = demo.spool / "incoming" / channel / "new"
+    wait_until(lambda: new.is_dir() and list(new.glob(f"*D{message_id}.*")))
+    return next(new.glob(f"*D{message_id}.*"))
+
+
+def test_send_waits_until_it_is_sent(demo: Demo, tmp_path: Path) -> None:
+    """Exit 0, with the message's address; the rig stands before the text."""
+    arguments = ["mayor-villa", "-", "--rig", "villa", "--wait"]
+    ended = ran("send", *arguments, cwd=tmp_path, env=demo.env, stdin=b"up\n")
+    assert (0, "") == (ended.code, ended.err)
+    match = re.fullmatch(r"sent to #mayor-villa: https://discord\.com/channels/\d+/\d+/(\d+)\n", ended.out)
+    assert match
+    assert ("[villa] up", match[1]) == (demo.texts()[-1], demo.messages()[-1]["id"])
+
+
+def test_send_waits_until_it_has_failed(demo: Demo, tmp_path: Path) -> None:
+    """Exit 1, with the reason and where it is kept; `failed` tells the same."""
+    ended = ran("send", "mayor-bridge", "!!automod", "--wait", cwd=tmp_path, env=demo.env)
+    assert (1, "") == (ended.code, ended.err)
+    assert ended.out.startswith("failed for #mayor-bridge: Discord answered 400, code 200000: ")
+    listed = ran("failed", "list", "mayor-bridge", cwd=tmp_path, env=demo.env).out
+    assert re.fullmatch(r"mayor-bridge/\S+  Discord answered 400, code 200000: .+\n", listed)
+
+
+def test_send_uploads_files_and_answers(demo: Demo, tmp_path: Path) -> None:
+    """A bundle is one message, with its files, as an answer to another."""
+    (tmp_path / "log.txt").write_text("red")
+    question = demo.say("what went wrong?")
+    ended = ran(
+        "send", "mayor-villa", "this", "--file", "log.txt", "--reply-to", str(question), "--wait",
+        cwd=tmp_path, env=demo.env,
+    )  # fmt: skip
+    assert 0 == ended.code
+    message = demo.messages()[-1]
+    assert ("this", str(question)) == (message["content"], message["message_reference"]["message_id"])
+    assert ["log.txt"] == [each["filename"] for each in message["attachments"]]
+
+
+def test_reply_answers_into_its_thread(demo: Demo, tmp_path: Path) -> None:
+    """By path, wherever the message was written; the answer stands there and nowhere else."""
+    opener = demo.say("let us talk apart")
+    villa = demo.channels()["mayor-villa"]
+    thread = demo.call(f"channels/{villa}/messages/{opener}/threads", {"name": "apart"})
+    question = demo.say("now?", channel=thread["id"])
+    path = arrived(demo, question)
+    assert f"X-Discord-Thread-Id: {thread['id']}\n" in path.read_text()
+    ended = ran("reply", str(path), "now.", "--wait", cwd=tmp_path, env=demo.env)
+    assert (0, "") == (ended.code, ended.err)
+    answer = demo.messages("apart")[-1]
+    assert ("now.", str(question)) == (answer["content"], answer["message_reference"]["message_id"])
+    assert "now." not in demo.texts()
+
+
+def test_status_of_a_service_that_runs(demo: Demo, tmp_path: Path) -> None:
+    """For people and for programs."""
+    told = ran("status", cwd=tmp_path, env=demo.env).out
+    assert told.startswith(f"service   running, process {demo.process.pid}, since ")
+    found = json.loads(ran("status", "--json", cwd=tmp_path, env=demo.env).out)
+    assert (True, str(demo.spool), demo.process.pid) == (found["running"], found["spool"], found["pid"])
+    assert {"mayor-villa", "mayor-bridge", "town-square"} == found["channels"].keys()
+    assert {"waiting", "sending", "failed", "sent_today"} <= found["channels"]["mayor-villa"].keys()
+
+
+# --- inbox and reply, from files alone ---------------------------------------------------------------
+
+
+def file_incoming(spool: Spool, message_id: int, text: str, **more: Any) -> Path:
+    """A human's message as the service files it."""
+    message = incoming(message_id, text, **more)
+    box = spool.root / "incoming" / VILLA.address
+    for part in ("tmp", "new", "cur"):
+        (box / part).mkdir(parents=True, exist_ok=True)
+    path = box / "new" / maildir_name(message)
+    path.write_bytes(maildir_bytes(message))
+    return path
+
+
+def test_inbox_shows_what_humans_wrote(file: Path, spool: Spool) -> None:
+    """Oldest first, with a dot before what nobody has read, and the file to answer."""
+    second, first = file_incoming(spool, START + 1, "two\nlines"), file_incoming(spool, START, "one")
+    ended = said("inbox")
+    date = "Sun, 22 Nov 2026 00:00:00 +0000"
+    assert 0 == ended.code
+    assert (
+        f"• mayor-villa  nic  {date}  {first}\n    one\n\n"
+        f"• mayor-villa  nic  {date}  {second}\n    two\n    lines\n\n"
+    ) == ended.out
+
+
+def test_inbox_marks_what_it_shows_as_read(file: Path, spool: Spool) -> None:
+    """As mail programs do: moved to cur/ with the flag S. Then it is unread no more."""
+    path = file_incoming(spool, START, "one")
+    ended = said("inbox", "mayor-villa", "--unread", "--mark-read", "--json")
+    told = json.loads(ended.out)
+    moved = path.parent.parent / "cur" / f"{path.name}:2,S"
+    assert (str(moved), "one", False) == (told["file"], told["text"], told["read"])
+    assert {"incoming/mayor-villa/cur": [moved.name]} == tree(spool.root, "incoming")
+    assert "" == said("inbox", "--unread").out
+    assert said("inbox").out.startswith("  mayor-villa  nic  ")
+    assert json.loads(said("inbox", "--json", "--mark-read").out)["read"] is True
+
+
+def test_inbox_for_programs(file: Path, spool: Spool) -> None:
+    """One object a line, the id as text, for JSON's numbers round it."""
+    for number in range(3):
+        file_incoming(spool, START + number, f"text {number}")
+    told = [json.loads(line) for line in said("inbox", "--json").out.splitlines()]
+    assert [(str(START + n), f"text {n}", "nic") for n in range(3)] == [
+        (each["id"], each["text"], each["author"]) for each in told
+    ]
+    fields = {"id", "channel", "author", "date", "text", "attachments", "read", "file"}
+    assert fields == told[0].keys()
+
+
+def test_inbox_of_a_channel(file: Path, spool: Spool) -> None:
+    """An empty one is silent; one that nobody knows is not the same as an empty one."""
+    file_incoming(spool, START, "one")
+    assert Ended(0, "", "") == said("inbox", "vgt")
+    assert "one" in said("inbox", "#mayor-villa").out
+    refused(said("inbox", "mayor-vila"), "no channel 'mayor-vila'", "mayor-villa")
+    file.unlink()  # the directory is enough
+    assert "one" in said("inbox", "mayor-villa").out
+
+
+@pytest.mark.parametrize("way", ["path", "name", "id", "read", "moved"])
+def test_reply_finds_the_message(file: Path, spool: Spool, tmp_path: Path, way: str) -> None:
+    """By path, file name or id, also after it was read, also where its reader has put it elsewhere."""
+    path = file_incoming(spool, START, "how is the build?")
+    reference = {"path": str(path), "name": path.name, "id": str(START)}.get(way, str(path))
+    if way == "read":
+        path.rename(path.parent.parent / "cur" / f"{path.name}:2,S")
+    if way == "moved":
+        reference = str(path.rename(tmp_path / path.name))
+    ended = said("reply", reference, "green")
+    assert (0, "") == (ended.code, ended.err)
+    assert [f"Spoolbridge: 1\nReply-To: {START}\n\ngreen".encode()] == dropped(spool)
+
+
+def test_reply_with_everything(file: Path, spool: Spool, tmp_path: Path) -> None:
+    """A thread, a rig, a file, and the text from a pipe."""
+    (tmp_path / "a.txt").write_text("A")
+    path = file_incoming(spool, START, "and here?", channel_id=str(THREAD))
+    assert 0 == said("reply", str(path), "-", "--rig", "villa", "--file", "a.txt", stdin="yes\n").code
+    bundle = bundled(spool, "mayor-villa")
+    message = outgoing.parse("x.msg", bundle["body"], {"a.txt": bundle["files/a.txt"]})
+    assert ("yes", START, THREAD, "villa") == (
+        message.text, message.options.reply_to, message.options.thread, message.options.rig,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("reference", ["123", "nowhere", "spool/README.md", ""])
+def test_reply_to_nothing(file: Path, spool: Spool, reference: str) -> None:
+    """What is no message of a human's is not answered."""
+    ended = said("reply", reference, "hi")
+    refused(ended, f"no incoming message {reference!r}; list them with: spoolbridge inbox")
+    assert {} == tree(spool.root, "outgoing")
+
+
+# --- status ------------------------------------------------------------------------------------------
+
+
+def test_status_without_a_service(file: Path, spool: Spool) -> None:
+    """The counts are right all the same."""
+    assert 0 == said("send", "vgt", "hi").code
+    told = said("status").out
+    assert told.startswith("service   not running; start it with: spoolbridge run\n")
+    assert re.search(r"^vgt +1 +0 +0 +0$", told, re.MULTILINE)
+    found = json.loads(said("status", "--json").out)
+    assert (False, 1) == (found["running"], found["channels"]["vgt"]["waiting"])
+
+
+# --- channels ----------------------------------------------------------------------------------------
+
+
+def test_channels_list(file: Path) -> None:
+    """Address, id, rig, and whether what humans write there is read."""
+    told = [line.split() for line in said("channels", "list").out.splitlines()]
+    assert [
+        ["vgt", "1467106918538678300"],
+        ["mayor-villa", "1467106918538678293", "villacalculatecost3", "read"],
+        ["villacalculatecost3.ops", "1467106918538678301", "villacalculatecost3"],
+        ["farm.ops", "1467106918538678302", "farm"],
+    ] == told
+    assert "read" in said("channels", "list", env={"SPOOLBRIDGE_POLL": "v*"}).out.splitlines()[0]
+
+
+def test_channels_list_of_nothing(file: Path) -> None:
+    """Says what makes it longer, where no program reads it as a channel."""
+    file.write_text("{}")
+    assert Ended(0, "", f"none in {file} yet: spoolbridge channels sync\n") == said("channels", "list")
+    file.unlink()
+    refused(said("channels", "list"), "no channels file at", "spoolbridge channels sync")
+
+
+def test_channels_need_a_token(file: Path) -> None:
+    for arguments in (["sync"], ["create", "mayor-new"]):
+        refused(said("channels", *arguments), "no bot token; put DISCORD_BOT_TOKEN=… into .env")
+
+
+async def test_a_refused_token_is_one_sentence(emulator: Emulator, file: Path) -> None:
+    emulator.token = "another"
+    emulator.transport.token = "the right one"
+    refused(await asked(emulator, "channels", "sync"), "Discord refuses the token (401)")
+
+
+async def test_create_makes_a_channel_once(emulator: Emulator, file: Path) -> None:
+    """On Discord and in the file, whose other bytes stay; a second time changes neither."""
+    ended = await asked(emulator, "channels", "create", "Mayor-Quarry")
+    made = emulator.guild.channels["mayor-quarry"]
+    assert Ended(0, f"mayor-quarry {made.id} created\n", "") == ended
+    registry = channels.load(file)
+    assert (made.id, None) == (registry.resolve("mayor-quarry").id, registry.resolve("mayor-quarry").rig)
+    untouched(file, f'"mayor-quarry": {made.id}')
+    before = file.read_text()
+    for name in ("mayor-quarry", "Mayor-Quarry"):
+        again = await asked(emulator, "channels", "create", name)
+        refused(again, f"'mayor-quarry' is in {file} already, with the id {made.id}")
+    assert (before, 1) == (file.read_text(), names(emulator).count("mayor-quarry"))
+
+
+async def test_create_under_a_rig(emulator: Emulator, file: Path) -> None:
+    """Beside the rig's other channels; the same again is refused before Discord is asked for a second."""
+    arguments = ["channels", "create", "mayor-quarry", "--rig", "farm"]
+    assert 0 == (await asked(emulator, *arguments)).code
+    added = channels.load(file).resolve("mayor-quarry")
+    assert "farm" == added.rig
+    untouched(file, f'"mayor-quarry": {added.id}')
+    refused(await asked(emulator, *arguments), f"'mayor-quarry' is in {file} already, with the id {added.id}")
+    assert 1 == names(emulator).count("mayor-quarry")
+    assert 0 == (await asked(emulator, "channels", "create", "status", "--rig", "new_rig")).code
+    assert "new_rig" == channels.load(file).resolve("status").rig
+
+
+async def test_create_takes_up_what_the_guild_has(emulator: Emulator, file: Path) -> None:
+    """A channel that a call made before it died is not made a second time."""
+    general = emulator.guild.channels["general"].id
+    ended = await asked(emulator, "channels", "create", "general", "--rig", "farm")
+    assert Ended(0, f"general {general} was there; added to the file\n", "") == ended
+    assert (general, 1) == (channels.load(file).resolve("general").id, names(emulator).count("general"))
+    ended = await asked(emulator, "channels", "create", "lounge")
+    assert ended.out.endswith(" created\n")  # the voice channel of that name is another
+
+
+async def test_create_under_a_category(emulator: Emulator, file: Path) -> None:
+    category = emulator.add_channel("Mayors", type=objects.CATEGORY)
+    assert 0 == (await asked(emulator, "channels", "create", "mayor-new", "--category", str(category))).code
+    assert category == emulator.guild.channels["mayor-new"].parent_id
+    refused(await asked(emulator, "channels", "create", "mayor-other", "--category", "7"), "50035")
+    assert "mayor-other" not in names(emulator)
+
+
+@pytest.mark.parametrize(("name", "rig"), [("a.b", None), ("../x", None), ("_x", None), ("ok", "a.b")])
+async def test_create_refuses_what_cannot_be_a_directory(
+    emulator: Emulator, file: Path, name: str, rig: str | None
+) -> None:
+    """Before anything is made on Discord."""
+    before = names(emulator)
+    more = ["--rig", rig] if rig else []
+    refused(await asked(emulator, "channels", "create", name, *more), f"{rig or name!r} cannot be a")
+    assert (before, CHANNELS) == (names(emulator), file.read_text())
+
+
+async def test_sync_adds_what_the_file_lacks(emulator: Emulator, file: Path) -> None:
+    """Text channels by their names, nothing twice, nothing removed; a name that cannot be is told."""
+    odd = emulator.add_channel("a.b")
+    ended = await asked(emulator, "channels", "sync")
+    villa, general = (emulator.guild.channels[name].id for name in ("mayor-villa", "general"))
+    told = [f"mayor-villa {villa} added", f"general {general} added", f"2 added to {file}"]
+    assert (0, told) == (ended.code, ended.out.splitlines())
+    assert ended.err.startswith("spoolbridge: ")
+    assert "'a.b' cannot be a channel's name" in ended.err
+    known = {each.id for each in channels.load(file).channels}
+    assert {1467106918538678293, villa, general} <= known
+    assert odd not in known
+    before = file.read_text()
+    assert (await asked(emulator, "channels", "sync")).out == f"0 added to {file}\n"
+    assert before == file.read_text()
+
+
+async def test_sync_makes_the_file(emulator: Emulator, spool: Spool) -> None:
+    """A newcomer has none yet."""
+    assert 0 == (await asked(emulator, "channels", "sync")).code
+    found = json.loads((spool.root / "discord-channels.json").read_text())
+    assert ["mayor-villa", "general"] == list(found)
+
+
+def names(emulator: Emulator) -> list[str]:
+    return [each.name for each in emulator.guild.by_id.values()]
+
+
+def untouched(file: Path, added: str) -> None:
+    """The file is as it was but for one insertion, which holds `added`."""
+    now = file.read_text()
+    kept = next(at for at, (old, new) in enumerate(zip(CHANNELS, now, strict=False)) if old != new)
+    assert now.endswith(CHANNELS[kept:])
+    inserted = now[kept : len(now) - len(CHANNELS) + kept]
+    assert added in inserted
+
+
+# --- failed ------------------------------------------------------------------------------------------
+
+
+def fail(spool: Spool, name: str = "note", channel: str = "mayor-villa", *, entry: str = "") -> Path:
+    """An entry that Discord has refused."""
+    made = identity.file_name(entry, name) if entry else spool.drop(channel, b"text", name=name).name
+    box, sending = spool.root / "outgoing" / channel, spool.root / "sending" / channel
+    box.mkdir(exist_ok=True)
+    sending.mkdir(exist_ok=True)
+    if entry:
+        (box / made).write_text("text")
+    (box / made).rename(sending / made)
+    claim = Claim(spool.root, spool.fd, channel, made)
+    return spool.root / claim.failed("50006: the message is empty", hint="write something")
+
+
+def test_failed_list(file: Path, spool: Spool) -> None:
+    """Every entry with its reason, oldest first in each channel; of one channel, or of all."""
+    first, second, other = fail(spool, "one"), fail(spool, "two"), fail(spool, "three", "vgt")
+    paths = (first, second, other)
+    lines = [f"{path.parent.name}/{path.name}  50006: the message is empty" for path in paths]
+    assert Ended(0, "\n".join(lines) + "\n", "") == said("failed", "list")
+    assert Ended(0, lines[2] + "\n", "") == said("failed", "list", "#vgt")
+    assert Ended(0, "", "") == said("failed", "list", "farm.ops")
+    refused(said("failed", "list", "nowhere"), "no channel 'nowhere'")
+
+
+@pytest.mark.parametrize("way", ["id", "name", "path", "why", "listed", "beginning"])
+def test_failed_show(file: Path, spool: Spool, way: str) -> None:
+    """By whatever a person has at hand: its file, the reason, and the command that retries."""
+    path = fail(spool)
+    entry_id = path.name[: -len(".note")]
+    reference = {
+        "id": entry_id, "name": path.name, "path": str(path), "why": f"{path}.why",
+        "listed": f"mayor-villa/{path.name}", "beginning": entry_id[:12],
+    }[way]  # fmt: skip
+    ended = said("failed", "show", reference)
+    assert (0, "") == (ended.code, ended.err)
+    shown, reason, hint, retry = ended.out.splitlines()
+    assert (str(path), "What to do: write something") == (shown, hint)
+    assert reason.endswith("Z  50006: the message is empty")
+    subprocess.run(["sh", "-c", retry.removeprefix("Retry: ")], check=True, timeout=10)
+    assert [b"text"] == dropped(spool)
+
+
+def test_failed_show_of_none_and_of_several(file: Path, spool: Spool) -> None:
+    path = fail(spool)
+    fail(spool)
+    refused(said("failed", "show", path.name[:6]), "2 failed entries begin with", "give more of the name")
+    refused(said("failed", "show", "nothing"), "no failed entry 'nothing'", "spoolbridge failed list")
+    refused(said("failed", "show", ""), "no failed entry ''")
+
+
+def test_failed_retry(file: Path, spool: Spool) -> None:
+    """Back to their own boxes under their IDs; what is not named stays."""
+    first, second, third = fail(spool, "one"), fail(spool, "two", "vgt"), fail(spool, "three")
+    ended = said("failed", "retry", first.name, f"vgt/{second.name}")
+    back = {"outgoing/mayor-villa": [first.name], "outgoing/vgt": [second.name]}
+    assert (0, "") == (ended.code, ended.err)
+    told = [f"{spool.root / box / name} waits to be sent" for box, [name] in back.items()]
+    assert told == ended.out.splitlines()
+    assert back == tree(spool.root, "outgoing")
+    assert third.exists()
+    refused(said("failed", "retry", first.name), "no failed entry")
+
+
+def test_failed_retry_of_all(file: Path, spool: Spool) -> None:
+    """But for what was dropped without a channel: that has nowhere to go until somebody says where."""
+    fail(spool)
+    fail(spool, channel="vgt")
+    stray = fail(spool).rename(spool.root / "failed" / "20261122T055501.123456Z-k3f9q2x7.stray")
+    assert 2 == len(said("failed", "retry", "--all").out.splitlines())
+    refused(said("failed", "retry", stray.name), "was dropped without a channel; say --to CHANNEL")
+    ended = said("failed", "retry", "--all", "--to", "#vgt")
+    assert f"{spool.root}/outgoing/vgt/{stray.name} waits to be sent\n" == ended.out
+    assert Ended(0, "", "") == said("failed", "retry", "--all")
+
+
+def test_failed_retry_elsewhere(file: Path, spool: Spool) -> None:
+    """Into a channel that the file knows, never into a directory of somebody's typing."""
+    path = fail(spool)
+    wrongs = {"../../elsewhere": "no channel", "ops": "farm.ops", "mayor-vila": "mayor-villa"}
+    for wrong, says in wrongs.items():
+        refused(said("failed", "retry", path.name, "--to", wrong), says)
+    assert path.exists()
+    assert 0 == said("failed", "retry", path.name, "--to", "farm.ops").code
+    assert {"outgoing/farm.ops": [path.name]} == tree(spool.root, "outgoing")
+
+
+def test_failed_retry_replaces_nothing(file: Path, spool: Spool) -> None:
+    """Where an entry of that name waits already, the failed one stays failed."""
+    path = fail(spool)
+    (spool.root / "outgoing" / "mayor-villa" / path.name).write_text("another")
+    refused(said("failed", "retry", path.name), f"outgoing/mayor-villa holds {path.name} already")
+    assert ([b"another"], b"text") == (dropped(spool), path.read_bytes())
+
+
+def test_an_id_that_failed_in_two_channels(file: Path, spool: Spool) -> None:
+    """The channel tells them apart, as `failed list` writes it."""
+    entry = "20261122T055501.123456Z-k3f9q2x7"
+    fail(spool, entry=entry)
+    fail(spool, channel="vgt", entry=entry)
+    refused(said("failed", "show", entry), "2 failed entries")
+    assert f"{spool.root}/failed/vgt/" in said("failed", "show", f"vgt/{entry}").out
+    path = f"{spool.root}/failed/vgt/{entry}.note"
+    assert f"{spool.root}/outgoing/vgt/" in said("failed", "retry", path).out
+
+
+# --- what runs until it is told to end ---------------------------------------------------------------
+
+
+def led_to(emulator: Emulator, **more: str) -> dict[str, str]:
+    return {
+        "SPOOLBRIDGE_API_URL": emulator.api_url, "DISCORD_BOT_TOKEN": emulator.token,
+        "SPOOLBRIDGE_POLL_INTERVAL": "0.1", "SPOOLBRIDGE_POLL": "*", **more,
+    }  # fmt: skip
+
+
+async def test_run_once_drains_both_ways(emulator: Emulator, spool: Spool, tmp_path: Path) -> None:
+    """What waits is posted, what is new is read, and it ends by itself."""
+    villa = emulator.guild.channels["mayor-villa"].id
+    (spool.root / "discord-channels.json").write_text(json.dumps({"mayor-villa": str(villa)}))
+    env = led_to(emulator)
+    for text in ("first", "second"):
+        assert 0 == said("send", "mayor-villa", text).code
+    ended = await asyncio.to_thread(ran, "run", "--once", cwd=tmp_path, env=env)
+    assert (0, "") == (ended.code, ended.out)
+    question = emulator.say("mayor-villa", "and?")
+    assert 0 == (await asyncio.to_thread(ran, "run", "--once", cwd=tmp_path, env=env)).code
+    assert ["first", "second", "and?"] == [each["content"] for each in emulator.messages("mayor-villa")]
+    assert str(question) in said("inbox", "--json").out
+
+
+async def test_run_until_a_signal(emulator: Emulator, spool: Spool, tmp_path: Path) -> None:
+    """One a spool, in the foreground, its log in a file; SIGTERM ends it with 0, and STATUS says so."""
+    villa = emulator.guild.channels["mayor-villa"].id
+    (spool.root / "discord-channels.json").write_text(json.dumps({"mayor-villa": str(villa)}))
+    with Running("run", "--log", "bridge.log", cwd=tmp_path, env=led_to(emulator)) as service:
+        assert 0 == said("send", "mayor-villa", "hi").code
+        assert "hi" == (await emulator.posted("mayor-villa"))[0]["content"]
+        second = await asyncio.to_thread(ran, "run", cwd=tmp_path, env=led_to(emulator))
+        refused(second, f"process {service.process.pid} is the service of {spool.root} already")
+        assert 0 == await asyncio.to_thread(service.end, signal.SIGTERM)
+        assert ("", "") == (service.out, service.err)
+        assert service.leaves_nobody()
+    log = (tmp_path / "bridge.log").read_text()
+    assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d mayor-villa/\S+ sent as \d+$", log, re.MULTILINE)
+    assert log.endswith(" stopping\n")
+    assert said("status").out.startswith("service   not running")
+
+
+async def test_run_with_a_token_that_is_refused(emulator: Emulator, spool: Spool, tmp_path: Path) -> None:
+    """Exit 1 at the first 401, for each counts towards a ban."""
+    (spool.root / "discord-channels.json").write_text("{}")
+    env = led_to(emulator, DISCORD_BOT_TOKEN="not.the.one")
+    ended = await asyncio.to_thread(ran, "run", cwd=tmp_path, env=env)
+    assert 1 == ended.code
+    assert ended.err.splitlines()[-1].startswith("spoolbridge: Discord refuses the token (401)")
+    assert "not.the.one" not in ended.err
+    assert 1 == len(emulator.requests())
+
+
+def test_run_without_a_token(tmp_path: Path) -> None:
+    sentence = "no bot token; put DISCORD_BOT_TOKEN=… into .env, or try: spoolbridge demo"
+    refused(ran("run", cwd=tmp_path), sentence)
+    assert {} == tree(tmp_path)
+
+
+def test_emulate_leads_a_bridge_to_itself(tmp_path: Path) -> None:
+    """The lines that it prints, copied into a shell, make a bridge that serves its guild."""
+    arguments = ["--port", "0", "--channel", "mayor-a", "--channel", "mayor-b"]
+    with Running("emulate", *arguments, cwd=tmp_path) as emulate:
+        emulate.prints("Ctrl-C ends it.\n")
+        lines = [line.strip() for line in emulate.out.splitlines() if line.startswith("  ")]
+        script = "\n".join(lines).replace("spoolbridge run", "spoolbridge run --once")
+        env = environment({"PATH": f"{PROGRAM.parent}:{os.environ['PATH']}"})
+        subprocess.run(
+            ["sh", "-ec", script], cwd=tmp_path, env=env, check=True, timeout=60, capture_output=True
+        )
+        file = tmp_path / "spool" / "discord-channels.json"
+        assert ["mayor-a", "mayor-b"] == list(json.loads(file.read_text()))
+        assert ["mayor-a", "mayor-b"] == sorted(os.listdir(tmp_path / "spool/incoming"))
+        assert 0 == emulate.end()
+        assert "" == emulate.err
+
+
+def test_mcp_ends_with_its_client(file: Path, tmp_path: Path) -> None:
+    """It speaks JSON-RPC on stdout and nothing else there, without a token; its end is the pipe's."""
+    about = {"clientInfo": {"name": "test", "version": "0"}, "capabilities": {}}
+    asks = {"protocolVersion": "2025-11-25", **about}
+    line = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": asks})
+    process = subprocess.Popen(
+        [PROGRAM, "mcp"], cwd=tmp_path, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{line}\n".encode())
+    process.stdin.flush()
+    answer = json.loads(process.stdout.readline())
+    assert "spoolbridge" == answer["result"]["serverInfo"]["name"]
+    rest, errors = process.communicate(timeout=30)
+    assert (0, b"") == (process.returncode, rest)
+    assert b"Traceback" not in errors

@@ -1,0 +1,107 @@
+"""What `spoolbridge send` costs whoever waits for it: the modules that it imports, and its time.
+
+Agents and cron call it for every message; what it imports it pays for each time.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from spoolbridge.spool import Spool
+from tests.support.programs import PROGRAM, environment
+
+FOREIGN = ("aiohttp", "mcp", "watchdog", "pydantic", "asyncio")
+NOT_FOR_PLAIN = ("click", "filelock", "tempfile", "shutil", "threading", "email", "logging", "tomllib")
+ROUNDS = 7
+MOST_SECONDS = 0.150
+MOST_INTERPRETERS = 4.0
+NOISE = 1.5  # times as much is allowed: other programs run on this machine too
+_SEND = """
+import json, sys
+from spoolbridge.cli import run
+code = run(sys.argv[1:])
+print(json.dumps([code, sorted(name for name in sys.modules)]), file=sys.stderr)
+"""
+
+
+@pytest.fixture
+def served(spool: Spool) -> None:
+    """./spool with one channel."""
+    (spool.root / "discord-channels.json").write_text('{"mayor-villa": "1467106918538678293"}')
+
+
+def imported(tmp_path: Path, *arguments: str) -> set[str]:
+    """Every module that is loaded when the command has ended well."""
+    done = subprocess.run(
+        [sys.executable, "-c", _SEND, *arguments], cwd=tmp_path, env=environment(), input=b"text",
+        capture_output=True, timeout=30, check=True,
+    )  # fmt: skip
+    code, modules = json.loads(done.stderr)
+    assert 0 == code
+    return set(modules)
+
+
+def loaded(modules: set[str], packages: tuple[str, ...]) -> list[str]:
+    return sorted(each for each in modules if each.partition(".")[0] in packages)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["mayor-villa", "hi"],
+        ["mayor-villa", "-", "--rig", "villa"],
+        ["mayor-villa", "hi", "--file", "a.txt"],
+        ["mayor-villa", "hi", "--rig=villa"],
+    ],
+)
+@pytest.mark.usefixtures("served")
+def test_send_imports_nothing_that_starts_slowly(tmp_path: Path, arguments: list[str]) -> None:
+    """No Discord client, no MCP, no watcher, whatever is sent."""
+    (tmp_path / "a.txt").write_text("A")
+    modules = imported(tmp_path, "send", *arguments)
+    assert [] == loaded(modules, FOREIGN)
+    assert "spoolbridge.sending" in modules
+
+
+@pytest.mark.usefixtures("served")
+def test_a_plain_send_imports_less(tmp_path: Path) -> None:
+    """Not even click, nor what only a service or a wrong name needs."""
+    modules = imported(tmp_path, "send", "mayor-villa", "hi")
+    assert [] == loaded(modules, NOT_FOR_PLAIN)
+    ours = {each for each in modules if each.startswith("spoolbridge.")}
+    assert {"spoolbridge.journal", "spoolbridge.discord", "spoolbridge.cli.program"}.isdisjoint(ours)
+
+
+@pytest.mark.usefixtures("served")
+def test_send_starts_fast(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A whole process, from its start to its end, against a bare interpreter's, one after the other."""
+    bare = _timer(tmp_path, sys.executable, "-c", "pass")
+    sending = _timer(tmp_path, str(PROGRAM), "send", "mayor-villa", "hi")
+    bare()
+    sending()  # the first one compiles
+    pairs = [(bare(), sending()) for _ in range(ROUNDS)]
+    interpreter, whole = (median(each) for each in zip(*pairs, strict=True))
+    with capsys.disabled():
+        figures = f"{whole * 1000:.0f} ms, {whole / interpreter:.1f} bare interpreters"
+        print(f"\nspoolbridge send: {figures} of {interpreter * 1000:.0f} ms")
+    assert min(took for _, took in pairs) < MOST_SECONDS * NOISE  # the one that was disturbed least
+    assert whole / interpreter < MOST_INTERPRETERS * NOISE
+
+
+def _timer(cwd: Path, *command: str) -> Callable[[], float]:
+    """Runs the command; how long it took, in seconds."""
+
+    def run() -> float:
+        begun = time.perf_counter()
+        subprocess.run(command, cwd=cwd, env=environment(), check=True, stdout=subprocess.DEVNULL, timeout=30)
+        return time.perf_counter() - begun
+
+    return run
