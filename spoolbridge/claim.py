@@ -77,6 +77,8 @@ class Claim:
         with self._sending() as at:
             try:
                 fd = os.open(self.name, _OPEN, dir_fd=at)
+            except BlockingIOError:
+                return None  # somebody has a lease of his own
             except OSError as error:
                 if error.errno not in _UNREADABLE:
                     raise

@@ -61,6 +61,15 @@ class Delivery(ABC):
         cursor.advance([message.id for message in missing], upto)
         return len(missing)
 
+    def redeliver(self, channel: Channel, messages: Sequence[IncomingMessage], *, after: int) -> int:
+        """As `deliver`, for messages that were never handed over although the cursor may have passed them.
+
+        Where it has been lost, it begins again behind the id `after`.
+        """
+        self.begin(channel, after)
+        self._cursors(channel.id, self.name).reopen(message.id for message in messages)
+        return self.deliver(channel, messages)
+
     def _resume(self, cursor: Cursor) -> None:  # noqa: B027 -- most have nothing to resume
         """Finish what an earlier call began and did not end."""
 

@@ -11,13 +11,14 @@ import asyncio
 import errno
 import logging
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
 from spoolbridge import backoff, outgoing
 from spoolbridge.channels import Registry
-from spoolbridge.claim import Claim
+from spoolbridge.claim import Claim, one_line
 from spoolbridge.errors import MessageError, SpoolError, TokenRefusedError, UnknownChannelError
 from spoolbridge.intake import Intake
 from spoolbridge.outcome import Closed, Refused, Sent
@@ -55,6 +56,7 @@ class Dispatcher:
         self._clock = clock
         self._rescan = rescan
         self._wake = asyncio.Event()
+        self._rings = 0
         self._loop = asyncio.get_running_loop()
         self._active: dict[str, asyncio.Task[None]] = {}
         self._again: dict[str, asyncio.TimerHandle] = {}
@@ -72,7 +74,11 @@ class Dispatcher:
     def ring(self) -> None:
         """Something may have been dropped: look again."""
         with suppress(RuntimeError):  # the loop is closed; nobody is left to look
-            self._loop.call_soon_threadsafe(self._wake.set)
+            self._loop.call_soon_threadsafe(self._rung)
+
+    def _rung(self) -> None:
+        self._rings += 1
+        self._wake.set()
 
     async def run(self) -> None:
         """Dispatch until cancelled; `finish` first lets what is under way be settled."""
@@ -94,13 +100,17 @@ class Dispatcher:
             while True:
                 self._wake.clear()
                 await self._scan(tasks)
-                soon = self._loop.time() + RESCAN
                 if self._active:
-                    await asyncio.wait(self._active.values(), return_when=asyncio.FIRST_COMPLETED)
-                elif any(timer.when() <= soon for timer in self._again.values()):
+                    await asyncio.wait(self._active.values())
+                if self._ready_soon():
                     await self._woken(RESCAN)
-                else:
+                elif not self._wake.is_set():
                     return
+
+    def _ready_soon(self) -> bool:
+        """Whether something is still being written; for room on the disk nobody waits here."""
+        soon = self._loop.time() + RESCAN
+        return any(timer.when() <= soon for name, timer in self._again.items() if name not in self.disk)
 
     async def finish(self) -> None:
         """Claim nothing more, and let what is being posted be settled: a few seconds at most."""
@@ -120,13 +130,18 @@ class Dispatcher:
             log.info("%s recovered", claim)
 
     async def _scan(self, tasks: asyncio.TaskGroup) -> None:
-        look = await in_thread(self._intake.look)
+        try:
+            look = await in_thread(self._intake.look)
+        except FileNotFoundError:
+            raise SpoolError("outgoing/ was removed while the service ran", "start it again") from None
         if look.strays:
             known = ", ".join(self._registry().addresses[:5]) or "none yet"
             hint = f"name a channel: outgoing/<channel>/<name>; there are {known}"
             await in_thread(self._intake.refuse_strays, look.strays, hint)
         unsettled = {channel for channel, claims in self._claims.items() if claims}
         waiting = {channel for channel, count in look.waiting.items() if count}
+        for channel in self.disk.keys() - waiting - unsettled:
+            del self.disk[channel]
         for channel in (waiting | unsettled) - look.held - self._active.keys():
             if self._open(channel):
                 self._start(tasks, channel)
@@ -150,12 +165,17 @@ class Dispatcher:
         try:
             while True:
                 if not claims:
+                    rings = self._rings
                     found = await in_thread(self._intake.claim, channel)
-                    if not isinstance(found, Claim):
+                    if isinstance(found, Claim):
+                        claims.append(found)
+                    elif self._finishing or rings == self._rings:
                         break
-                    claims.append(found)
+                    else:
+                        continue  # what was dropped meanwhile may have come just behind that look
                 carried = await self._carry(claims[0])
                 del claims[0]
+                self.disk.pop(channel, None)
                 if not carried or self._finishing:
                     return
             self.disk.pop(channel, None)
@@ -179,12 +199,22 @@ class Dispatcher:
             hint = "check it before you start again"
             raise SpoolError(f"the disk fails ({error.strerror})", hint) from error
         if channel not in self.disk:
-            log.error("%s waits: the disk refuses (%s)", channel, error.strerror or error)
+            log.error("%s waits: the disk refuses (%s)", one_line(channel), error.strerror or error)
         self.disk[channel] = error.strerror or str(error)
         self._look_again(channel, self._rescan)
 
     async def _carry(self, claim: Claim) -> bool:
-        """One claimed entry to its settlement. False: the channel has to wait."""
+        """One claimed entry to its settlement, whatever happens. False: the channel has to wait."""
+        try:
+            return await self._post(claim)
+        except (OSError, TokenRefusedError, NotNowError):
+            raise
+        except Exception as error:
+            log.error("%s failed by a bug: %s", claim, _where(error))
+            await self._fail(claim, f"the bridge itself failed ({type(error).__name__})", "see its log")
+            return True
+
+    async def _post(self, claim: Claim) -> bool:
         try:
             message = await self._read(claim)
             if message is None:
@@ -202,15 +232,7 @@ class Dispatcher:
         except MessageError as error:
             await self._fail(claim, error.what, error.hint)
             return True
-        try:
-            outcome = await self._posting.post(claim, channel.id, message)
-        except (OSError, TokenRefusedError, NotNowError):
-            raise
-        except Exception as error:
-            log.exception("%s failed by a bug", claim)
-            await self._fail(claim, f"the bridge itself failed ({type(error).__name__})", "see its log")
-            return True
-        return await self._settle(claim, outcome)
+        return await self._settle(claim, await self._posting.post(claim, channel.id, message))
 
     async def _read(self, claim: Claim) -> OutgoingMessage | None:
         """The message, once its writer has closed it; None: 30 s were not enough."""
@@ -231,8 +253,10 @@ class Dispatcher:
             elif isinstance(outcome, Refused):
                 await self._fail(claim, outcome.reason)
             elif isinstance(outcome, Reused):
-                hint = "drop it under a plain name"
-                await self._fail(claim, "this ID belongs to another message, sent before", hint, fresh=True)
+                reason = "this ID belongs to another message, which was sent before or may have been"
+                await self._fail(claim, reason, "drop it under a plain name", fresh=True)
+            elif isinstance(outcome, Cancelled):
+                log.info("%s cancelled: it was taken out of sending/", claim)
             elif isinstance(outcome, Closed):
                 await in_thread(claim.release)
                 self._park(claim, outcome)
@@ -245,7 +269,7 @@ class Dispatcher:
         self, claim: Claim, reason: str, hint: str = "", *, to: str | None = None, fresh: bool = False
     ) -> None:
         place = await in_thread(claim.failed, reason, hint=hint, to=to, fresh=fresh)
-        log.warning("%s failed: %s", place.removeprefix("failed/"), reason)
+        log.warning("%s failed: %s", one_line(place.removeprefix("failed/")), one_line(reason))
 
     def _park(self, claim: Claim, outcome: Closed) -> None:
         now = self._clock()
@@ -254,3 +278,9 @@ class Dispatcher:
         until = now + backoff.delay(now - since)
         self.parked[claim.channel] = Parked(since, until, outcome.reason)
         log.warning("%s released, the channel parked for %.0f s: %s", claim, until - now, outcome.reason)
+
+
+def _where(error: Exception) -> str:
+    """The error's kind and the lines it came through: what a report needs, without the error's own text."""
+    lines = traceback.extract_tb(error.__traceback__)
+    return " > ".join([*(f"{each.name}:{each.lineno}" for each in lines), type(error).__name__])

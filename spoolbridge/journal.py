@@ -77,14 +77,18 @@ class Journal:
         self._clock = clock
         self._lock = threading.Lock()
         self._histories: dict[tuple[str, int], History] = {}
+        #: What is known of these does not begin in this file, and is all there.
+        self._whole: set[tuple[str, int]] = set()
         self._owners: dict[int, str] = {}
         if not atomic.exists(FILE, at=state) and atomic.exists(_NEXT, at=state):
             os.rename(_NEXT, FILE, src_dir_fd=state, dst_dir_fd=state)  # died between two renames
         self.torn = atomic.cut_torn_tail(FILE, at=state)
+        #: Since when there is this file; what is known of older entries may begin in others.
         self._since = clock()
-        for record in read(state, FILE):
+        for number, record in enumerate(read(state, FILE)):
             self._apply(record)
-            self._since = min(self._since, record["at"])
+            if number == 0:
+                self._since = record["at"]
         self._fd = self._open()
 
     def close(self) -> None:
@@ -93,10 +97,7 @@ class Journal:
     def history(self, entry_id: str, channel_id: int) -> History:
         """What is known of the entry; an ID older than this file is looked for in the older ones."""
         with self._lock:
-            known = self._histories.get((entry_id, channel_id))
-            if known is None and identity.time_of(entry_id) < self._since:
-                known = self._older(entry_id, channel_id)
-            return known or History()
+            return self._known((entry_id, channel_id)) or History()
 
     def owner(self, message_id: int, *, since: float) -> str | None:
         """The entry that this message on Discord is known to be, looking back to `since`."""
@@ -149,6 +150,7 @@ class Journal:
         if record["kind"] == "checkpoint":
             for each in record["unresolved"]:
                 self._histories[each["id"], each["channel"]] = _restored(each)
+                self._whole.add((each["id"], each["channel"]))
             return
         if record["kind"] == "sent":
             self._owners[record["message"]] = record["id"]
@@ -157,7 +159,8 @@ class Journal:
 
     def _rotate(self, now: float) -> None:
         """A new file that opens with all that is unresolved; a crash in between loses neither."""
-        unresolved = {key: each for key, each in self._histories.items() if not each.resolved}
+        known = {key: self._known(key) for key in list(self._histories)}
+        unresolved = {key: each for key, each in known.items() if each and not each.resolved}
         checkpoint = {
             "at": round(now, 3),
             "kind": "checkpoint",
@@ -168,14 +171,17 @@ class Journal:
         }
         atomic.replace(_NEXT, _line(checkpoint), at=self._state)
         dated = f"journal-{_day(self._since)}.jsonl"
-        if not atomic.exists(dated, at=self._state):  # a clock that was set back keeps to its file
+        halfway = not atomic.exists(FILE, at=self._state)  # the disk refused between the two renames
+        if not halfway and not atomic.exists(dated, at=self._state):  # a clock set back keeps to its file
             os.rename(FILE, dated, src_dir_fd=self._state, dst_dir_fd=self._state)
             atomic.sync_directory(self._state)  # else the second name could survive a power cut alone
+            halfway = True
+        if halfway:
             os.rename(_NEXT, FILE, src_dir_fd=self._state, dst_dir_fd=self._state)
             atomic.sync_directory(self._state)
-            os.close(self._fd)
-            self._fd = self._open()
-            self._histories, self._owners = unresolved, {}
+            self._histories, self._whole, self._owners = unresolved, set(unresolved), {}
+        before, self._fd = self._fd, self._open()  # in this order: a closed descriptor is soon another file's
+        os.close(before)
         self._since = now
 
     def _open(self) -> int:
@@ -184,21 +190,27 @@ class Journal:
         atomic.sync_directory(self._state)
         return fd
 
-    def _older(self, entry_id: str, channel_id: int) -> History | None:
-        found: History | None = None
-        for record in self._records_since(identity.time_of(entry_id)):
-            if (record.get("id"), record.get("channel")) == (entry_id, channel_id):
-                found = found or History()
-                fold(found, record)
-        if found is not None:
-            self._histories[entry_id, channel_id] = found
-        return found
+    def _known(self, key: tuple[str, int]) -> History | None:
+        """What is known of an entry; of an ID from before this file (or from a clock that was ahead) the
+        other files may say more than memory."""
+        written = identity.time_of(key[0])
+        if key not in self._whole and not self._since <= written <= self._clock():
+            found: History | None = None
+            older = self._records_since(written if written < self._since else 0.0, having=key[0])
+            for record in (*older, *read(self._state, having=key[0])):
+                if (record.get("id"), record.get("channel")) == key:
+                    found = found or History()
+                    fold(found, record)
+            if found is not None:
+                self._histories[key] = found
+            self._whole.add(key)
+        return self._histories.get(key)
 
-    def _records_since(self, since: float) -> Iterator[dict[str, Any]]:
+    def _records_since(self, since: float, *, having: str = "") -> Iterator[dict[str, Any]]:
         oldest = f"journal-{_day(since - 24 * 3600)}.jsonl"
         names = sorted(name for name in os.listdir(self._state) if name.startswith("journal-"))
         for name in [each for each in names if each >= oldest]:
-            yield from read(self._state, name)
+            yield from read(self._state, name, having=having)
 
 
 def read(state: int, name: str = FILE, *, having: str = "") -> Iterator[dict[str, Any]]:

@@ -2,7 +2,8 @@
 
 Asked only where a try's outcome is unknown and Discord's nonce no longer protects from posting twice.
 History knows no nonce (discord.py #2451), so a message is ours by author, text and files, and by
-an id that the journal gives to no other entry: an equal text dropped twice stays two messages.
+an id that the journal gives to nothing else: an equal text dropped twice stays two messages, and so do
+two equal parts of one text.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Bot:
 
 
 async def read_back(
-    client: DiscordClient, journal: Journal, bot: Bot, channel_id: int, entry_id: str, part: PartHistory
+    client: DiscordClient, journal: Journal, bot: Bot, channel_id: int, part: PartHistory
 ) -> Found | Absent | Undecided:
     """Look for a part since a minute before its first unresolved try. Raises DiscordError."""
     assert part.unresolved is not None
@@ -60,7 +61,7 @@ async def read_back(
         for message in page:
             if _is_ours(message, bot.id, part):
                 owner = await in_thread(journal.owner, int(message["id"]), since=since)
-                if owner in (None, entry_id):
+                if owner is None:
                     return Found(int(message["id"]))
     if anything or await _may_read_history(client, bot, channel_id):
         return Absent()
@@ -73,11 +74,12 @@ def snowflake(at: float) -> int:
 
 
 def _is_ours(message: Mapping[str, Any], own_id: int, part: PartHistory) -> bool:
-    files = [[each.get("filename"), each.get("size")] for each in message.get("attachments", [])]
+    # Not by the files' names: Discord cleanses them (discord-api-docs #7754) and replaces some (#6945).
+    sizes = [each.get("size") for each in message.get("attachments", [])]
     return (
         message["author"]["id"] == str(own_id)
         and Part(message.get("content", "")).digest == part.digest
-        and files == part.files
+        and sizes == [size for _, size in part.files]
     )
 
 

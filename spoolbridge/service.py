@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -129,6 +130,8 @@ async def _serve(
         if once:
             await parts.dispatcher.drain()
             await parts.poller.cycle()
+            if parts.mail:
+                await parts.mail.send_due()
             return
         flows: Sequence[Coroutine[object, object, None]] = [
             parts.dispatcher.run(),
@@ -274,7 +277,7 @@ def _facts(parts: Parts) -> status.Facts:
     return {
         "at": time.time(),
         "version": __version__,
-        "pid": lock.holder(parts.spool),
+        "pid": os.getpid(),
         "since": parts.since,
         "bot": {"id": str(parts.bot.id), "guild_id": str(parts.bot.guild_id)},
         "discord": {

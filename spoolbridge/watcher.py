@@ -1,79 +1,112 @@
 """A doorbell: something in `outgoing/` may have changed, look again. It carries no path.
 
-Owns the observer's threads. A notification is a hint: overflow, a missing watch or a file system
-without events cost latency, never a message, for the dispatcher also scans on a timer.
+Owns the inotify descriptor and the thread that reads it. A notification is a hint: overflow, a missing
+watch or a system without inotify cost latency, never a message, for the dispatcher also scans on a timer.
 
-The whole spool is watched, not `outgoing/` alone: a rename out of the watched tree has no second
-half, and watchdog 7.1 holds everything behind it for half a second to wait for one (measured).
+Watched are `outgoing/` and the channels in it, for what arrives and for what is closed. It is done with
+the part of watchdog that reads inotify, not with its Observer: an Observer waits half a second for the
+other half of a rename that leaves what it watches, and its recursive book-keeping fails where directories
+are moved and removed, whereupon its reading thread dies without a word (both measured with 7.1.0).
 """
 
 from __future__ import annotations
 
-import logging
+import errno
 import os
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from watchdog.events import (
-    DirCreatedEvent,
-    DirMovedEvent,
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
-from watchdog.observers import Observer
+from watchdog.utils import UnsupportedLibcError
 
-_KINDS: list[type[FileSystemEvent]] = [
-    FileCreatedEvent, FileMovedEvent, FileClosedEvent, DirCreatedEvent, DirMovedEvent,
-]  # fmt: skip
+if TYPE_CHECKING:
+    from watchdog.observers.inotify_c import CallbackId, InotifyEvent, InotifyFD, Mask, WatchDescriptor
+
+_NO_LONGER = {errno.ENOENT, errno.ENOTDIR}
 
 
-class Watcher(FileSystemEventHandler):
-    """Calls `ring` from a thread of its own, once an event, until `stop`."""
+class Watcher:
+    """Calls `ring` from a thread of its own, at least once for whatever arrives, until `stop`."""
 
     def __init__(self, root: Path, ring: Callable[[], None]) -> None:
-        self._root = root
-        self._ring = ring
         self._outgoing = os.fsencode(root / "outgoing")
-        self._observer = Observer()
-        self._overflow = _Overflow(ring)
-        #: Why there are no events; empty while there are.
+        self._ring = ring
+        self._reader: InotifyFD | None = None
+        self._mask: Mask
+        self._numbers = count()
+        self._top: WatchDescriptor | None = None
+        #: What each watch calls us by: one that is asked for twice (a channel was renamed) is known.
+        self._watched: dict[WatchDescriptor, CallbackId] = {}
+        #: Why there are no events, or not everywhere; empty while there are.
         self.problem = ""
 
     def start(self) -> None:
         """Begin to watch. A machine that grants no watches leaves `problem` and the scans."""
-        watchdog = logging.getLogger("watchdog")
-        watchdog.addHandler(self._overflow)
-        watchdog.propagate = False  # it reports its own shutdown as an error, and what we need we hear
         try:
-            self._observer.schedule(self, os.fspath(self._root), recursive=True, event_filter=_KINDS)
-            self._observer.start()
+            from watchdog.observers.inotify_c import InotifyConstants, InotifyFD, Mask
+        except (ImportError, UnsupportedLibcError):
+            self.problem = "no file system events on this system; scanning instead"
+            return
+        self._mask = Mask(
+            InotifyConstants.IN_CREATE | InotifyConstants.IN_MOVED_TO | InotifyConstants.IN_CLOSE_WRITE
+            | InotifyConstants.IN_ONLYDIR | InotifyConstants.IN_DONT_FOLLOW
+        )  # fmt: skip
+        try:
+            self._reader = InotifyFD()
         except OSError as error:
-            self.problem = f"no file system events ({error.strerror}); scanning instead"
+            self._fall_back(error)
+            return
+        self._reader.start()
+        self._top = self._watch(self._outgoing)
+        self._watch_channels()
 
     def stop(self) -> None:
-        if self._observer.is_alive():
-            self._observer.stop()
-            self._observer.join()
-        watchdog = logging.getLogger("watchdog")
-        watchdog.removeHandler(self._overflow)
-        watchdog.propagate = True
+        """Ring no more; returns when the thread has ended."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.stop()
+            reader.join()
 
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        # What leaves outgoing/ is our own claim; only what arrives there rings.
-        path = os.fsencode(event.dest_path or event.src_path)
-        if path.startswith(self._outgoing):
-            self._ring()
+    # -- what the reading thread calls -----------------------------------------------------------------
 
-
-class _Overflow(logging.Handler):
-    """The kernel's queue ran over: watchdog says so in its log and nowhere else."""
-
-    def __init__(self, ring: Callable[[], None]) -> None:
-        super().__init__(logging.WARNING)
-        self._ring = ring
-
-    def emit(self, record: logging.LogRecord) -> None:
+    def on_event(self, event: InotifyEvent) -> None:
+        # The watch first: what arrives before it is there is found by the look that the bell leads to.
+        if event.wd == self._top and event.is_directory:
+            self._watch(os.path.join(self._outgoing, event.name))
         self._ring()
+
+    def on_watch_deleted(self, wd: WatchDescriptor) -> None:
+        self._watched.pop(wd, None)
+
+    def on_queue_overflow(self) -> None:
+        self._watch_channels()  # new ones may be among what was not told
+        self._ring()
+
+    def _watch_channels(self) -> None:
+        with os.scandir(self._outgoing) as children:
+            for child in children:
+                if child.is_dir(follow_symlinks=False):
+                    self._watch(child.path)
+
+    def _watch(self, path: bytes) -> WatchDescriptor | None:
+        reader = self._reader
+        if reader is None:
+            return None
+        from watchdog.observers.inotify_c import CallbackId
+
+        number = CallbackId(next(self._numbers))
+        try:
+            watch = reader.add_callback(path, self._mask, self, number)
+        except OSError as error:
+            if error.errno not in _NO_LONGER:
+                self._fall_back(error)
+            return None
+        known, self._watched[watch] = self._watched.get(watch), number
+        if known is not None:
+            reader.remove_callbacks([(watch, known)])
+        return watch
+
+    def _fall_back(self, error: OSError) -> None:
+        where = "in some channels " if self._watched else ""
+        self.problem = f"no file system events {where}({error.strerror}); scanning instead"

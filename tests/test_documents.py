@@ -40,7 +40,7 @@ LIMITS = {
     COPY: 200,
     ARCHITECTURE: 350,
     CHANGELOG: 350,
-    TESTS: 80,
+    TESTS: 120,
     CONTRIB: 120,
     ROOT / "contrib" / "gas-town.md": 120,
 }

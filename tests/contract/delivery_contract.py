@@ -3,7 +3,7 @@
 A subclass names the delivery (`make`) and says what an outside reader sees (`read`).
 """
 
-# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class DeliveryTests:
 
     def test_a_thread_has_a_cursor_of_its_own(self) -> None:
         """Its messages go where its channel's go, but what was seen there says nothing about it."""
-        thread = replace(VILLA, id=START + 1)
+        thread = VILLA._replace(id=START + 1)
         self.delivery.begin(thread, START)
         self.delivery.deliver(VILLA, [], upto=START + 600 * SECOND)
         assert 1 == self.delivery.deliver(thread, [incoming(START + SECOND, channel_id=str(thread.id))])

@@ -1,6 +1,6 @@
 """The client against the emulator, over a real socket: what it asks, and what it makes of the answers."""
 
-# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
 
 from __future__ import annotations
 

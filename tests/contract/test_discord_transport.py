@@ -1,6 +1,6 @@
 """What the client puts on the wire, and what it makes of a server that is no Discord at all."""
 
-# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Both run unchanged over a real loopback socket; only the address of the API is theirs to be told.
 """
 
-# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
 
 from __future__ import annotations
 

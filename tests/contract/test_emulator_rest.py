@@ -1,6 +1,6 @@
 """The emulator's REST answers, looked at raw: status, headers, codes and shapes as Discord documents them."""
 
-# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
 
 from __future__ import annotations
 

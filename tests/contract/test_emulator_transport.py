@@ -1,6 +1,6 @@
 """What a client sees of each fault, and whether the message was posted all the same."""
 
-# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
 
 from __future__ import annotations
 

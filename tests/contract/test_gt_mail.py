@@ -1,6 +1,6 @@
 """The mail delivery: the contract of its files, and what it makes of a gt that misbehaves."""
 
-# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
 
 from __future__ import annotations
 
@@ -353,5 +353,5 @@ async def test_a_file_that_is_no_mail_is_put_aside(town: Town) -> None:
 
 async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.01)  # another process's file rings no bell

@@ -1,6 +1,6 @@
 """The inbox file delivery, read as any follower of discord-inbox.jsonl reads it."""
 
-# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The Maildir delivery, read by a reader who takes every file away as soon as it is there."""
 
-# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
 
 from __future__ import annotations
 

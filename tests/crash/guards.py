@@ -108,6 +108,63 @@ GUARDS = (
         "a mail is marked as tried before gt starts",
         "gt_mail.py", "await in_thread(self._files.mark_tried, mail.message_id)", "pass", _KILLS,
     ),
+    Guard(
+        "a read lease is asked for before the claim",
+        "ready.py", "fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)", "pass",
+        "tests/unit/test_ready.py tests/flow/test_writers.py",
+    ),
+    Guard(
+        "the lease is taken again after the claim",
+        "claim.py", "written_to = ready.lease(fd) is False", "written_to = False",
+        "tests/unit/test_claim.py",
+    ),
+    Guard(
+        "an entry settles before it is claimed",
+        "ready.py", "SETTLE = 0.25", "SETTLE = 0.0", "tests/unit/test_ready.py tests/flow/test_writers.py",
+    ),
+    Guard(
+        "no link is followed",
+        "ready.py", "_OPEN = os.O_RDONLY | os.O_NOFOLLOW |", "_OPEN = os.O_RDONLY |",
+        "tests/unit/test_ready.py tests/flow/test_hostile_drops.py",
+    ),
+    Guard(
+        "a second link is refused",
+        "ready.py", "if status.st_nlink > 1:\n        return", "if False:\n        return",
+        "tests/unit/test_ready.py",
+    ),
+    Guard(
+        "no rename replaces anything",
+        "atomic.py", "if exists(new, at=dst):", "if False:", "tests/unit/test_atomic.py",
+    ),
+    Guard(
+        "the lock outlives its file",
+        "lock.py", "if not lock_descriptor(root, blocking=False):", "if False:",
+        "tests/flow/test_service.py",
+    ),
+    Guard(
+        "an empty page counts only with the right to read history",
+        "readback.py", "if anything or await _may_read_history(client, bot, channel_id):", "if True:",
+        "tests/contract/test_readback.py",
+    ),
+    Guard(
+        "an id that the journal gives to another entry is not ours",
+        "readback.py", "if owner is None:", "if True:", "tests/contract/test_readback.py",
+    ),
+    Guard(
+        "another message under a known ID is not taken for the first",
+        "posting.py", "if _is_another(history, parts):\n", "if False:\n", "tests/flow",
+    ),
+    Guard(
+        "nothing is posted where the try cannot be written",
+        "posting.py", "raise _UnwrittenError from error", "asked = False", "tests/flow/test_recovery.py",
+    ),
+    Guard(
+        "an id is listed as handed over before its cursor moves",
+        "cursor.py",
+        "            self._handed.record(self._delivery, self._channel_id, filterfalse(begun.seen, done))\n",
+        "",
+        "tests/unit/test_handed.py",
+    ),
 )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """The chat page in a real browser: what a person sees, types and hears of, on a desk and on a phone."""
 
-# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The MCP server as its clients meet it: both protocol eras, real processes on pipes, raw JSON lines."""
 
-# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
 from __future__ import annotations
 
 import json

@@ -1,6 +1,6 @@
 """Inbound from end to end: the emulator's people write, the client fetches, real files are read back."""
 
-# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
 
 from __future__ import annotations
 

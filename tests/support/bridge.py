@@ -20,10 +20,10 @@ from aiohttp import web
 
 from spoolbridge import atomic, identity, ready
 from spoolbridge.channels import Channel, Registry
-from spoolbridge.claim import WHY
 from spoolbridge.discord.client import DiscordClient
 from spoolbridge.dispatcher import Dispatcher
 from spoolbridge.emulator import Emulator, bodies
+from spoolbridge.identity import WHY
 from spoolbridge.intake import Intake
 from spoolbridge.journal import Journal
 from spoolbridge.posting import Posting
@@ -64,7 +64,12 @@ class Bridge:
         return Registry([Channel(name, each.id, None, name) for name, each in channels.items()])
 
     async def start(self) -> None:
-        """As the service does it: the journal, the client, the dispatcher."""
+        """Begin to dispatch."""
+        await self.open()
+        self._running = asyncio.ensure_future(self.dispatcher.run())
+
+    async def open(self) -> None:
+        """Build everything as the service does, and start nothing."""
         for address in self.registry().addresses:
             self.spool.add_channel(address)
         self._state = atomic.open_directory("state", at=self.spool.fd)
@@ -74,28 +79,27 @@ class Bridge:
             clock=self.clock, sleep=self.clock.leap, timeout=self.timeout,
         )  # fmt: skip
         await self.client.__aenter__()
-        guild = self.emulator.guild
+        self.bot = Bot(self.emulator.guild.bot.id, self.emulator.guild.id)
         self.posting = Posting(
-            self.journal, self.client, Bot(guild.bot.id, guild.id), clock=self.clock,
+            self.journal, self.client, self.bot, clock=self.clock,
             sleep=self.clock.sleep if self.watched else self.clock.leap, jitter=lambda: 1.0,
         )  # fmt: skip
         self.intake = Intake(self.spool, clock=self.clock)
         self.dispatcher = Dispatcher(
             self.intake, self.posting, self.registry, clock=self.clock, rescan=RESCAN
         )
-        self._running = asyncio.ensure_future(self.dispatcher.run())
 
     async def stop(self) -> None:
         """End it as SIGTERM does where what is under way does not end in time."""
-        if self._running is None:
+        if self._state < 0:
             return
         running, self._running = self._running, None
-        running.cancel()
-        (ended,) = await asyncio.gather(running, return_exceptions=True)
+        ended = await _cancelled(running) if running else None
         await self.client.__aexit__(None, None, None)
         self.journal.close()
         os.close(self._state)
-        if not isinstance(ended, asyncio.CancelledError) and not self._died_as_expected:
+        self._state = -1
+        if ended is not None and not self._died_as_expected:
             raise AssertionError("the dispatcher had ended by itself") from ended
         self._died_as_expected = False
 
@@ -109,14 +113,12 @@ class Bridge:
         await self.start()
 
     async def ended(self) -> BaseException:
-        """What the dispatcher ended with by itself: the only error of its group."""
+        """What the dispatcher ended with by itself; all errors of its group are of one kind."""
         assert self._running is not None
         await asyncio.wait([self._running], timeout=10)
         self._died_as_expected = True
-        error = self._running.exception()
-        while isinstance(error, BaseExceptionGroup):
-            (error,) = error.exceptions
-        assert error is not None
+        error, *others = _leaves(self._running.exception())
+        assert all(type(error) is type(each) for each in others)
         return error
 
     # -- who writes ------------------------------------------------------------------------------------
@@ -194,10 +196,10 @@ class Bridge:
         return entry
 
     def _entries(self, state: str) -> list[Entry]:
-        parsed = [identity.parse(name) for names in self.tree(state).values() for name in names]
-        found = [self.spool.find(each[0]) for each in parsed if each is not None]
-        entries = {entry.id: entry for entry in found if entry is not None and entry.state == state}
-        return [entry for _, entry in sorted(entries.items())]
+        names = [path.name for path in (self.spool.root / state).rglob("*")]
+        parsed = {each for name in names if not ready.ignored(name) and (each := identity.parse(name))}
+        found = [self.spool.find(entry_id) for entry_id, _ in sorted(parsed)]
+        return [entry for entry in found if entry is not None and entry.state == state]
 
     def why(self, entry: Entry) -> list[str]:
         """The lines of its reason."""
@@ -205,8 +207,7 @@ class Bridge:
 
     def retry(self, entry: Entry, **words: str) -> None:
         """Do what its reason says, in a shell; `words` replace what is to be filled in."""
-        (line,) = [line for line in self.why(entry) if line.startswith("Retry: ")]
-        command = line.removeprefix("Retry: ")
+        command = "\n".join(self.why(entry)).partition("\nRetry: ")[2]
         for word, value in words.items():
             command = command.replace(word, value)
         subprocess.run(["sh", "-c", command], check=True, timeout=10)
@@ -250,6 +251,19 @@ async def bridging(
             finally:
                 await made.stop()
                 made.spool.close()
+
+
+async def _cancelled(task: asyncio.Task[None]) -> BaseException | None:
+    """What it had ended with before it was cancelled."""
+    task.cancel()
+    (ended,) = await asyncio.gather(task, return_exceptions=True)
+    return None if isinstance(ended, asyncio.CancelledError) else ended
+
+
+def _leaves(error: BaseException | None) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for each in error.exceptions for leaf in _leaves(each)]
+    return [] if error is None else [error]
 
 
 def _recording(bridge: Bridge) -> Any:

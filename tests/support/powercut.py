@@ -5,6 +5,8 @@ what may be on disk after a cut behind each of them: names change atomically and
 in order, but different directories are not ordered among each other; a name is sure to be there only
 once its directory has been synced, a content only once its file has. Until then a new file may be empty
 and a written one may be as it was. That is what ext4, xfs and btrfs were seen to do, and a little worse.
+
+This is for one call of one module, in milliseconds; `tests/crash` does it to the whole service.
 """
 
 from __future__ import annotations

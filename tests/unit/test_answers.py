@@ -1,6 +1,6 @@
 """One answer of Discord's, or none, becomes an outcome, an error and a sentence: the whole table."""
 
-# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
 
 from __future__ import annotations
 

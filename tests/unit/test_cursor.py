@@ -1,6 +1,6 @@
 """The cursor: what it says of an id, what it writes, and what it refuses to read."""
 
-# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
 
 from __future__ import annotations
 

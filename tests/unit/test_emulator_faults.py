@@ -1,6 +1,6 @@
 """Which request meets which fault: scripts, words, and what is refused."""
 
-# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
 
 from __future__ import annotations
 

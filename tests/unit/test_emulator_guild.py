@@ -1,6 +1,6 @@
 """The imaginary guild's own rules, without HTTP: ids, permissions, messages, forms."""
 
-# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Leaky buckets, fixed windows, the global limit and the ban, on a clock that the test moves."""
 
-# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
 
 from __future__ import annotations
 

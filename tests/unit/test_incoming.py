@@ -1,6 +1,6 @@
 """A human's message: who counts as human, how it reads, and the two forms in which it is filed."""
 
-# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The mail that a message becomes, and what gt's exit and words mean."""
 
-# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
 
 from __future__ import annotations
 

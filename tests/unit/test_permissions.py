@@ -1,6 +1,6 @@
 """Discord's permission arithmetic, case by case as its documentation orders them."""
 
-# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """When a request may go: every limit, with a clock that is a number."""
 
-# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Every request: its path, the key of its limit, and what an emoji may do to a path."""
 
-# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
 
 from __future__ import annotations
 

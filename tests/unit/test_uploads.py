@@ -1,6 +1,6 @@
 """Names of files as Discord gets them."""
 
-# ruff: noqa: SIM300 (expected == actual, as in every test here)
+
 
 from __future__ import annotations
 

@@ -1,0 +1,696 @@
+"""The memory that survives a crash: what was tried, and what came of it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count, product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spoolbridge import atomic, identity, journal
+from spoolbridge.journal import POISON, History, Journal, PartHistory, fold
+from tests.support.clock import FakeClock
+from tests.support.crashes import Killed, fail_at, kill_at
+from tests.support.powercut import recorded
+from tests.support.tree import tree
+
+VILLA, VGT, GUILD = 1467106918538678293, 1467106918538678294, 1467106918538678200
+DAY = 24 * 3600.0
+START = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
+FILES: list[list[Any]] = [["a.png", 10]]
+
+
+def new_id(at: float = START, last: str = "00000000") -> str:
+    moment = datetime.fromtimestamp(at, UTC)
+    return f"{moment:%Y%m%dT%H%M%S.%fZ}-{last}"
+
+
+A, B, C = (new_id(START, last * 8) for last in "abc")
+
+
+class Desk:
+    """A journal in a directory, on a clock of its own, that can be closed and opened again."""
+
+    def __init__(self, state: Path) -> None:
+        self.path = state
+        self.state = atomic.open_directory(state)
+        self.clock = FakeClock(START)
+        self.journal = Journal(self.state, clock=self.clock)
+
+    def close(self) -> None:
+        self.journal.close()
+        os.close(self.state)
+
+    def restart(self) -> Journal:
+        self.journal.close()
+        self.journal = Journal(self.state, clock=self.clock)
+        return self.journal
+
+    def tried(self, entry_id: str = A, part: int = 1, *, channel: int = VILLA, parts: int = 1) -> None:
+        self.journal.tried(
+            entry_id, channel, part, parts=parts, stamp="(late)", digest=f"digest {part}", files=FILES
+        )
+
+    def sent(self, entry_id: str = A, part: int = 1, *, channel: int = VILLA, message: int = 5) -> None:
+        self.journal.sent(entry_id, channel, part, message, GUILD)
+
+    def history(self, entry_id: str = A, channel: int = VILLA) -> History:
+        return self.journal.history(entry_id, channel)
+
+    def part(self, entry_id: str = A, part: int = 1, channel: int = VILLA) -> PartHistory:
+        return self.history(entry_id, channel).part[part]
+
+    def records(self, name: str = journal.FILE) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.path / name).read_text().splitlines()]
+
+
+@contextmanager
+def opened(state: Path) -> Iterator[Desk]:
+    state.mkdir(exist_ok=True)
+    made = Desk(state)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with opened(tmp_path / "state") as made:
+        yield made
+
+
+@dataclass
+class Model:
+    """One part, as a person would reckon it: the tries whose end is not sure, in order."""
+
+    unsure: list[float] = field(default_factory=list)
+    open: bool = False  # whether the last of them has heard nothing yet
+    crashes: int = 0
+    message: int | None = None
+
+    def see(self, kind: str, at: float) -> None:
+        if kind == "try":
+            self.crashes += self.open
+            self.unsure.append(at)
+            self.open = True
+            return
+        if kind in ("sent", "read back"):
+            self.unsure.clear()
+        elif kind == "not-sent" and self.open:
+            self.unsure.pop()
+        if kind in ("sent", "unknown", "failed"):
+            self.crashes = 0
+        if kind == "sent":
+            self.message = int(at)
+        self.open = False
+
+
+def record(kind: str, at: float, part: int) -> dict[str, Any]:
+    """As it stands in the file."""
+    common = {"at": at, "id": A, "channel": VILLA}
+    if kind == "failed":
+        return common | {"kind": kind, "reason": "no"}
+    if kind == "read back":
+        return common | {"kind": "not-sent", "part": part, "read_back": True}
+    more: dict[str, dict[str, Any]] = {
+        "try": {"parts": 2, "stamp": f"stamp {at}", "digest": f"digest {at}", "files": []},
+        "sent": {"message": int(at), "guild": None},
+    }
+    return common | {"kind": kind, "part": part} | more.get(kind, {})
+
+
+class TestFold:
+    """Every sequence of records, held against the model."""
+
+    @pytest.mark.parametrize(("length", "parts"), [(6, 1), (4, 2)])
+    def test_exhaustively(self, length: int, parts: int) -> None:
+        """What may be on Discord, since when, how often the process died, and whether all is sent."""
+        kinds = [(kind, part) for kind in ("try", "sent", "unknown", "not-sent", "read back")
+                 for part in range(1, parts + 1)] + [("failed", 0)]  # fmt: skip
+        for sequence in product(kinds, repeat=length):
+            history, models = History(), {part: Model() for part in range(1, parts + 1)}
+            for at, (kind, part) in enumerate(sequence, 1):
+                fold(history, record(kind, float(at), part))
+                for number, model in models.items():
+                    if part in (number, 0):
+                        model.see(kind, at)
+            self.check(history, models, sequence)
+
+    def check(self, history: History, models: dict[int, Model], sequence: Any) -> None:
+        for number, model in models.items():
+            known = history.part.get(number, PartHistory())
+            told = (
+                known.unresolved,
+                known.crashes,
+                known.poisoned,
+                known.message_id,
+                known.pending is not None,
+            )
+            since = model.unsure[0] if model.unsure else None
+            poisoned = model.crashes + model.open >= POISON
+            assert (since, model.crashes, poisoned, model.message, model.open) == told, sequence
+        tries = [at for at, (kind, _) in enumerate(sequence, 1) if kind == "try"]
+        ends = [at for at, (kind, _) in enumerate(sequence, 1) if kind == "failed"]
+        failed = bool(ends) and ends[-1] > max(tries, default=0)
+        assert failed == bool(history.failed), sequence
+        everything = [model.message is not None for model in models.values()]
+        assert history.sent == (bool(tries) and history.parts == sum(everything)), sequence
+        assert history.resolved == (history.sent or failed), sequence
+        assert (f"stamp {tries[-1]:.1f}" if tries else "") == history.stamp, sequence
+
+    def test_three_crashes_are_poison(self) -> None:
+        """The one that the process died in just now counts."""
+        history = History()
+        for at in range(1, POISON + 1):
+            assert not history.part.get(1, PartHistory()).poisoned
+            fold(history, record("try", at, 1))
+        assert history.part[1].poisoned
+
+    def test_an_answer_between_is_no_crash(self) -> None:
+        """A 5xx is an answer: only silence counts."""
+        history = History()
+        for at in range(1, 10):
+            fold(history, record("try", at, 1))
+            fold(history, record("unknown", at + 0.5, 1))
+        assert (0, False, 1) == (
+            history.part[1].crashes,
+            history.part[1].poisoned,
+            history.part[1].unresolved,
+        )
+
+
+class TestRecords:
+    """What is written."""
+
+    def test_a_try(self, desk: Desk) -> None:
+        """Everything by which the message would be recognised."""
+        desk.tried(part=2, parts=3)
+        assert [
+            {"at": START, "kind": "try", "id": A, "channel": VILLA, "part": 2, "parts": 3, "stamp": "(late)",
+             "digest": "digest 2", "files": FILES},
+        ] == desk.records()  # fmt: skip
+        expected = PartHistory(digest="digest 2", files=FILES, pending=START)
+        assert History(parts=3, stamp="(late)", part={2: expected}) == desk.history()
+
+    def test_all_kinds(self, desk: Desk) -> None:
+        """One line each."""
+        desk.tried()
+        desk.journal.not_sent(A, VILLA, 1)
+        desk.journal.unknown(A, VILLA, 1)
+        desk.journal.not_sent(A, VILLA, 1, read_back=True)
+        desk.journal.failed(A, VILLA, "no\nway")
+        desk.sent(message=2**63 + 1)
+        kinds = [(each["kind"], each.get("read_back")) for each in desk.records()]
+        assert [("try", None), ("not-sent", False), ("unknown", None), ("not-sent", True), ("failed", None),
+                ("sent", None)] == kinds  # fmt: skip
+        assert (2**63 + 1, GUILD) == (desk.records()[-1]["message"], desk.records()[-1]["guild"])
+
+    def test_names_of_any_kind(self, desk: Desk) -> None:
+        """Bytes that are no UTF-8 stand in JSON as well, and a file's name breaks no line."""
+        files: list[list[Any]] = [[os.fsdecode(b"\xff\n\x1b.png"), 1]]
+        desk.journal.tried(A, VILLA, 1, parts=1, stamp="", digest="d", files=files)
+        desk.restart()
+        assert files == desk.part().files
+
+    def test_a_try_is_durable_when_it_returns(self, desk: Desk, tmp_path: Path) -> None:
+        """And so are `sent` and `failed`; of the others a loss costs a look at the channel."""
+        calls: list[tuple[Callable[[], object], bool]] = [
+            (desk.tried, True),
+            (desk.sent, True),
+            (lambda: desk.journal.failed(A, VILLA, "no"), True),
+            (lambda: desk.journal.unknown(A, VILLA, 1), False),
+            (lambda: desk.journal.not_sent(A, VILLA, 1), False),
+        ]
+        for call, durable in calls:
+            before = (desk.path / journal.FILE).read_bytes()
+            with recorded(tmp_path) as done:
+                call()
+            found = {state["state/journal.jsonl"] == before for state in done.at_the_end()}
+            assert ({False} if durable else {True, False}) == found
+
+    @pytest.mark.parametrize("number", [1, 2])
+    def test_a_try_that_cannot_be_written(self, number: int, desk: Desk) -> None:
+        """Raises, so that nothing is posted, and is in no history: neither now nor after a restart."""
+        desk.tried(B)
+        before = (desk.path / journal.FILE).read_bytes()
+        with fail_at(number), pytest.raises(OSError, match="No space left"):
+            desk.tried(A)
+        assert before == (desk.path / journal.FILE).read_bytes()
+        assert History() == desk.history(A)
+        desk.tried(A)
+        desk.restart()
+        assert desk.history(A).part[1].pending == START
+
+    def test_a_short_line_is_cut_off(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Before the next one would be glued to it."""
+        real = os.write
+        monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:20]))
+        with pytest.raises(OSError, match="only a part"):
+            desk.tried(A)
+        monkeypatch.undo()
+        desk.tried(B)
+        assert [B] == [each["id"] for each in desk.records()]
+
+    def test_channels_do_not_mix(self, desk: Desk) -> None:
+        """The key is the ID and the channel."""
+        desk.tried(channel=VILLA)
+        desk.sent(channel=VILLA)
+        assert History() == desk.history(A, VGT)
+        desk.tried(channel=VGT)
+        assert (True, False) == (desk.history(A, VILLA).sent, desk.history(A, VGT).sent)
+
+    def test_all_parts_are_sent(self, desk: Desk) -> None:
+        """And not before."""
+        for part in (1, 2):
+            desk.tried(part=part, parts=2)
+            assert not desk.history().sent
+            desk.sent(part=part, message=part)
+        assert desk.history().sent
+
+    def test_posted_and_then_deleted(self, desk: Desk) -> None:
+        """Message id 0 is an id: it was sent."""
+        desk.tried()
+        desk.sent(message=0)
+        assert desk.history().sent
+
+    def test_from_many_threads(self, desk: Desk) -> None:
+        """Whole lines, every one of them, over a change of day."""
+
+        def work(last: str) -> None:
+            for number in range(20):
+                desk.tried(new_id(START, last * 8), number + 1, parts=20)
+                if number == 10:
+                    desk.clock.now = START + DAY
+
+        threads = [threading.Thread(target=work, args=(last,)) for last in "abcd"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        desk.restart()
+        for last in "abcd":
+            assert 20 == len(desk.history(new_id(START, last * 8)).part)
+
+
+class TestOwner:
+    """Which entry a message on Discord is known to be."""
+
+    def test_known(self, desk: Desk) -> None:
+        """By the message's id; nobody's is None."""
+        desk.tried()
+        desk.sent(message=7)
+        assert A == desk.journal.owner(7, since=START)
+        assert desk.journal.owner(8, since=START) is None
+
+    @pytest.mark.parametrize("restart", [False, True])
+    def test_from_an_older_file(self, restart: bool, desk: Desk) -> None:
+        """A read-back that begins before midnight must not take yesterday's message for today's."""
+        desk.tried()
+        desk.sent(message=7)
+        desk.clock.advance(DAY)
+        desk.tried(B)
+        if restart:
+            desk.restart()
+        assert A == desk.journal.owner(7, since=START)
+        assert desk.journal.owner(8, since=START) is None
+
+
+class TestRestart:
+    """The same journal, opened again."""
+
+    def test_everything_is_known(self, desk: Desk) -> None:
+        """As it was."""
+        desk.tried(A, 1, parts=2)
+        desk.sent(A, 1)
+        desk.tried(A, 2, parts=2)
+        desk.tried(B)
+        desk.journal.failed(B, VILLA, "no")
+        before = [desk.history(A), desk.history(B)]
+        desk.restart()
+        assert before == [desk.history(A), desk.history(B)]
+        assert b"" == desk.journal.torn
+
+    @pytest.mark.parametrize("tail", [b'{"at":1,"kind":"se', b"\0" * 100, b"x"])
+    def test_a_torn_tail(self, tail: bytes, desk: Desk) -> None:
+        """Is kept aside and cut; what stands before it is known, and what comes after it is whole."""
+        desk.tried()
+        with open(desk.path / journal.FILE, "ab") as file:
+            file.write(tail)
+        desk.restart()
+        assert tail == desk.journal.torn == (desk.path / "journal.jsonl.torn").read_bytes()
+        desk.sent()
+        desk.restart()
+        assert desk.history().sent
+
+    @pytest.mark.parametrize(
+        "line", [b"\0\0\0\n", b"\n", b"null\n", b"[]\n", b"{}\n", b'"x"\n', b"\xff\n", b"{\n"]
+    )
+    def test_a_line_that_is_none(self, line: bytes, desk: Desk) -> None:
+        """Is passed over; nobody's memory ends there."""
+        desk.tried()
+        with open(desk.path / journal.FILE, "ab") as file:
+            file.write(line)
+        desk.sent()
+        desk.restart()
+        assert desk.history().sent
+
+    def test_a_link_in_its_place(self, desk: Desk, tmp_path: Path) -> None:
+        """Is not followed."""
+        (tmp_path / "victim").write_bytes(b"{}\n")
+        (desk.path / journal.FILE).unlink()
+        (desk.path / journal.FILE).symlink_to(tmp_path / "victim")
+        with pytest.raises(OSError, match="symbolic links"):
+            Journal(desk.state)
+
+
+class TestRotation:
+    """A file a day."""
+
+    def test_it_opens_with_what_is_unresolved(self, desk: Desk) -> None:
+        """And only that; the old file keeps all."""
+        desk.tried(A)
+        desk.sent(A)
+        desk.tried(B)
+        desk.journal.failed(B, VILLA, "no")
+        desk.tried(C)
+        desk.clock.advance(DAY)
+        desk.tried(new_id(START + DAY))
+        assert ["journal-2026-11-22.jsonl", "journal.jsonl"] == tree(desk.path)["."]
+        checkpoint, then = desk.records()
+        assert ("checkpoint", [C]) == (checkpoint["kind"], [each["id"] for each in checkpoint["unresolved"]])
+        assert "try" == then["kind"]
+        assert [A, A, B, B, C] == [each["id"] for each in desk.records("journal-2026-11-22.jsonl")]
+
+    @pytest.mark.parametrize("restart", [False, True])
+    def test_nothing_is_forgotten(self, restart: bool, desk: Desk) -> None:
+        """Sent, failed with a part that may be on Discord, and in the middle of it: a week later."""
+        desk.tried(A, 1, parts=2)
+        desk.sent(A, 1)
+        desk.tried(A, 2, parts=2)
+        desk.sent(A, 2)
+        desk.tried(B)
+        desk.journal.failed(B, VILLA, "delivery unknown")
+        desk.tried(C, 1, parts=2)
+        desk.sent(C, 1)
+        desk.tried(C, 2, parts=2)
+        before = [desk.history(each) for each in (A, B, C)]
+        for _ in range(7):
+            desk.clock.advance(DAY)
+            desk.tried(new_id(desk.clock.now))
+        if restart:
+            desk.restart()
+        assert before == [desk.history(each) for each in (A, B, C)]
+
+    def test_a_retry_of_yesterdays_failure_survives_a_restart(self, desk: Desk) -> None:
+        """Part 1 was sent, part 2 failed; the next day it is tried again, and the process dies in it: the
+        new file knows of part 2 only, and part 1 must not be posted twice."""
+        desk.tried(A, 1, parts=2)
+        desk.sent(A, 1)
+        desk.tried(A, 2, parts=2)
+        desk.journal.failed(A, VILLA, "no")
+        desk.clock.advance(DAY)
+        desk.tried(A, 2, parts=2)
+        before = desk.history(A)
+        desk.restart()
+        assert 5 == desk.part(A, 1).message_id
+        assert before == desk.history(A)
+
+    def test_and_a_second_rotation(self, desk: Desk) -> None:
+        """Which happens before anybody has asked for that entry again."""
+        desk.tried(A, 1, parts=2)
+        desk.sent(A, 1)
+        desk.tried(A, 2, parts=2)
+        desk.journal.failed(A, VILLA, "no")
+        desk.clock.advance(DAY)
+        desk.tried(A, 2, parts=2)
+        before = desk.history(A)
+        desk.restart()
+        desk.clock.advance(DAY)
+        desk.tried(B)
+        desk.restart()
+        assert before == desk.history(A)
+
+    def test_between_its_two_renames(self, desk: Desk) -> None:
+        """The next start finishes it: the file opens with the checkpoint, as ever."""
+        expected = self.day(desk)
+        desk.tried(C)
+        (desk.path / journal.FILE).rename(desk.path / "journal.next")
+        desk.restart()
+        assert "checkpoint" == desk.records()[0]["kind"]
+        assert [*expected, 1] == [desk.history(A), desk.history(B), desk.history(C).parts]
+
+    def test_old_files_may_be_removed(self, desk: Desk) -> None:
+        """`prune` does: what is unresolved is whole in the checkpoint, whatever has been added since."""
+        desk.tried(A, 1, parts=2)
+        desk.sent(A, 1)
+        desk.tried(A, 2, parts=2)
+        desk.clock.advance(DAY)
+        desk.journal.unknown(A, VILLA, 2)
+        before = desk.history(A)
+        (desk.path / "journal-2026-11-22.jsonl").unlink()
+        desk.restart()
+        assert before == desk.history(A)
+
+    def test_descriptors_are_given_back(self, tmp_path: Path) -> None:
+        """One a journal, however many days it runs; none behind it."""
+        before = sorted(os.listdir("/proc/self/fd"))
+        with opened(tmp_path / "state") as desk:
+            during = len(os.listdir("/proc/self/fd"))
+            for _ in range(3):
+                desk.clock.advance(DAY)
+                desk.tried(new_id(desk.clock.now))
+            assert during == len(os.listdir("/proc/self/fd"))
+        assert before == sorted(os.listdir("/proc/self/fd"))
+
+    @pytest.mark.parametrize("days", [1, 40])
+    def test_an_id_from_a_clock_that_was_ahead(self, days: int, desk: Desk) -> None:
+        """It was sent before the time that it names; when it comes back it is not sent again."""
+        ahead = new_id(START + days * DAY)
+        desk.tried(ahead)
+        desk.sent(ahead)
+        for _ in range(3):
+            desk.clock.advance(DAY)
+            desk.tried(new_id(desk.clock.now, "11111111"))
+        desk.restart()
+        assert desk.history(ahead).sent
+
+    def test_an_id_of_long_ago(self, desk: Desk) -> None:
+        """An operator's retry of an entry that no file knows any more."""
+        assert History() == desk.history(new_id(0.0))
+        assert History() == desk.history(new_id(86400.0))
+
+    def test_a_clock_that_was_set_back(self, desk: Desk) -> None:
+        """Keeps to its file; no file is ever replaced, and nothing is forgotten."""
+        desk.tried(A)
+        desk.sent(A)
+        desk.clock.advance(DAY)
+        desk.tried(B)
+        desk.clock.advance(-DAY)
+        desk.restart()
+        desk.tried(C)
+        desk.clock.advance(DAY)
+        desk.tried(new_id(desk.clock.now))
+        desk.restart()
+        assert desk.history(A).sent
+        assert (1, 1) == (len(desk.history(B).part), len(desk.history(C).part))
+        assert [A, A] == [each["id"] for each in desk.records("journal-2026-11-22.jsonl")]
+
+    def test_every_system_call_failing(self, tmp_path: Path) -> None:
+        """The disk refuses once in the middle of it: the try is refused, the next works, all is known."""
+        for number in count(1):
+            with opened(tmp_path / f"{number}") as desk:
+                expected = self.day(desk)
+                with fail_at(number) as struck:
+                    try:
+                        desk.tried(C)
+                    except OSError as error:
+                        assert errno.ENOSPC == error.errno
+                if struck:
+                    desk.journal.history(C, VILLA)
+                    desk.tried(C)
+                desk.tried(new_id(START + DAY))
+                for again in (False, True):
+                    if again:
+                        desk.restart()
+                    assert expected == [desk.history(A), desk.history(B)], number
+                    assert 1 == desk.history(C).parts, number
+                    assert 1 == desk.history(new_id(START + DAY)).parts, number
+            if not struck:
+                break
+        assert number > 8
+
+    def test_it_never_writes_into_a_descriptor_that_it_closed(
+        self, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """No descriptor is to be had for the new file (EMFILE): the number of the old one may be another
+        file's by the next try, which would then get our lines."""
+        self.day(desk)
+        real: Callable[..., int] = os.open
+        left = [1]
+
+        def scarce(path: Any, flags: int, *arguments: Any, **keywords: Any) -> int:
+            if path == journal.FILE and left:
+                left.pop()
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return real(path, flags, *arguments, **keywords)
+
+        monkeypatch.setattr(os, "open", scarce)
+        with pytest.raises(OSError, match="Too many open files"):
+            desk.tried(C)
+        with open(tmp_path / "other", "w+b") as other:
+            desk.tried(C)
+            assert b"" == other.read()
+        desk.restart()
+        assert 1 == desk.history(C).parts
+
+    def test_every_crash(self, tmp_path: Path) -> None:
+        """Between any two of its system calls: the next start knows all that was known."""
+        for number in count(1):
+            with opened(tmp_path / f"{number}") as desk:
+                expected = self.day(desk)
+                with kill_at(number) as struck, suppress(Killed):
+                    desk.tried(C)
+                desk.restart()
+                assert expected == [desk.history(A), desk.history(B)], number
+                desk.tried(C)
+                desk.restart()
+                assert expected == [desk.history(A), desk.history(B)], number
+                assert 1 == desk.history(C).parts
+            if not struck:
+                break
+        assert number > 8
+
+    def test_every_power_cut(self, tmp_path: Path) -> None:
+        """Behind any of them, with whatever the disk may hold then."""
+        with opened(tmp_path / "state") as desk:
+            expected = self.day(desk)
+            with recorded(tmp_path / "state") as calls:
+                desk.tried(C)
+        states = {
+            (
+                returned == len(calls.calls),
+                tuple(sorted((name, data) for name, data in state.items() if name)),
+            )
+            for returned, state in calls.after_a_cut()
+        }
+        assert len(states) > 5
+        for number, (finished, state) in enumerate(states):
+            place = tmp_path / f"{number}"
+            place.mkdir()
+            for name, data in state:
+                (place / name).write_bytes(data or b"")
+            with opened(place) as desk:
+                desk.clock.now = START + DAY
+                desk.restart()
+                assert expected == [desk.history(A), desk.history(B)], state
+                assert 1 == desk.history(C).parts or not finished, state
+
+    def day(self, desk: Desk) -> list[History]:
+        """A day with one message sent and one in the middle of it; then midnight."""
+        desk.tried(A)
+        desk.sent(A)
+        desk.tried(B)
+        desk.clock.advance(DAY)
+        return [desk.history(A), desk.history(B)]
+
+
+_STEPS = st.one_of(
+    st.tuples(
+        st.sampled_from(["try", "sent", "unknown", "not-sent", "read back", "failed"]),
+        st.sampled_from([A, B]),
+        st.integers(1, 2),
+    ),
+    st.sampled_from([("restart", "", 0), ("midnight", "", 0)]),
+)
+
+
+@given(st.lists(_STEPS, max_size=25))
+def test_restarts_and_rotations_change_nothing(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str, int]]
+) -> None:
+    """Whatever happens, in whatever order: what is known is what was written, folded."""
+    expected = {A: History(), B: History()}
+    with opened(tmp_path_factory.mktemp("state")) as desk:
+        for number, (kind, entry_id, part) in enumerate(steps):
+            desk.clock.now += 1
+            if kind == "restart":
+                desk.restart()
+            elif kind == "midnight":
+                desk.clock.now += DAY
+            else:
+                line = record(kind, desk.clock.now, part) | {"id": entry_id}
+                fold(expected[entry_id], line)
+                if kind == "try":
+                    desk.journal.tried(
+                        entry_id, VILLA, part, parts=2, stamp=line["stamp"], digest=line["digest"], files=[]
+                    )
+                elif kind == "sent":
+                    desk.journal.sent(entry_id, VILLA, part, line["message"], None)
+                elif kind == "failed":
+                    desk.journal.failed(entry_id, VILLA, "no")
+                elif kind == "unknown":
+                    desk.journal.unknown(entry_id, VILLA, part)
+                else:
+                    desk.journal.not_sent(entry_id, VILLA, part, read_back=kind == "read back")
+            if number % 3 == 0:
+                assert expected[A] == desk.history(A)
+        desk.restart()
+        assert expected == {each: desk.history(each) for each in (A, B)}
+
+
+class TestReaders:
+    """Who only looks."""
+
+    def test_lookup(self, desk: Desk) -> None:
+        """Where an entry was posted, by part, for who dropped it."""
+        desk.tried(A, 2, parts=2)
+        desk.sent(A, 2, message=8)
+        desk.sent(A, 1, message=7)
+        desk.sent(B, 1, message=9)
+        expected = {"channel_id": VILLA, "guild_id": GUILD, "message_ids": (7, 8)}
+        assert expected == journal.lookup(desk.state, A)
+
+    def test_lookup_over_midnight(self, desk: Desk) -> None:
+        """Part 1 yesterday, part 2 today."""
+        desk.sent(A, 1, message=7)
+        desk.clock.advance(DAY)
+        desk.sent(A, 2, message=8)
+        assert (7, 8) == journal.lookup(desk.state, A)["message_ids"]
+
+    def test_lookup_of_nothing(self, desk: Desk) -> None:
+        """Tried, not sent; and where there is no journal at all."""
+        desk.tried(A)
+        assert {} == journal.lookup(desk.state, A)
+        assert {} == journal.lookup(desk.state, C)
+        (desk.path / journal.FILE).unlink()
+        assert {} == journal.lookup(desk.state, A)
+
+    def test_read_only_what_is_wanted(self, desk: Desk) -> None:
+        """Lines without these characters are not even decoded."""
+        desk.tried(A)
+        desk.tried(B)
+        assert [A] == [each["id"] for each in journal.read(desk.state, having=A)]
+        assert [] == list(journal.read(desk.state, "journal-1999-01-01.jsonl"))
+
+    def test_a_follower_sees_whole_lines(self, desk: Desk) -> None:
+        """While the service writes."""
+        for number in range(50):
+            desk.tried(new_id(START + number))
+            assert number + 1 == len(list(journal.read(desk.state)))
+
+
+def test_ids_are_what_identity_makes() -> None:
+    """The names used here are IDs."""
+    assert START == identity.time_of(A)
