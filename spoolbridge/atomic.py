@@ -147,7 +147,7 @@ def append(fd: int, data: bytes, *, durable: bool = True) -> None:
     try:
         written = os.write(fd, data)
         if written != len(data):
-            raise OSError(errno.ENOSPC, "only a part of the line could be written")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # a part of it: that was all the room
         if durable:
             sync(fd)
     except BaseException:

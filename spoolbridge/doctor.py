@@ -138,8 +138,13 @@ def _forgotten(path: Path, name: str) -> bool:
 
 def _disk(spool: Spool) -> Iterator[Finding]:
     free = os.fstatvfs(spool.fd)
-    if free.f_bavail * free.f_frsize < _FEW_FREE or (free.f_files and not free.f_favail):
-        why = "without room for the journal nothing is posted"
+    no_inodes = free.f_files and not free.f_favail
+    if free.f_flag & os.ST_RDONLY:
+        why = "nothing can be dropped, posted or filed"
+        yield Finding("error", f"the disk of {spool.root} is read-only", why, "mount it read-write")
+    elif no_inodes or free.f_bavail * free.f_frsize < _FEW_FREE:
+        left = "no inodes" if no_inodes else f"{free.f_bavail * free.f_frsize >> 20} MiB"
+        why = f"{left} left, and without room for the journal nothing is posted"
         yield Finding("error", f"the disk of {spool.root} is nearly full", why, "make room")
     if stat.S_IMODE(os.fstat(spool.fd).st_mode) & 0o002:
         why = "anybody on this machine can post and delete"

@@ -50,8 +50,9 @@ def holder(spool: Spool) -> int | None:
 
 
 def _sign(fd: int) -> None:
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    signed = f"{os.getpid()}\n".encode()
+    os.pwrite(fd, signed, 0)  # in this order: on a full disk the block that is given back may be gone
+    os.ftruncate(fd, len(signed))
 
 
 def _busy(spool: Spool) -> SpoolBusyError:

@@ -8,6 +8,7 @@ flight finish; what is not settled then lies in `sending/` and is recovered at t
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -42,6 +43,8 @@ FORMAT = 1  # of state/; a newer one is refused
 _FORMAT_FILE = "format.json"
 _SWEEP = 24 * 3600.0  # seconds between two sweeps of tmp/
 _LOOK = 1.0  # seconds between two looks at whether the status has changed
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_DISK = (*_NO_ROOM, errno.EIO, errno.EROFS)  # what a disk says; any other OSError is a bug
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +117,16 @@ async def _result(serving: asyncio.Future[None]) -> None:
         error: BaseException = expected or group
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        raise error from None
+        raise _told(error) from None
+    except OSError as error:
+        raise _told(error) from None
+
+
+def _told(error: BaseException) -> BaseException:
+    """A sentence instead of what the disk says."""
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return SpoolError(f"the disk refuses ({error.strerror})", "mend that before you start again")
+    return error
 
 
 async def _serve(
@@ -125,7 +137,8 @@ async def _serve(
     built: Callable[[Parts], None],
     report: Callable[[IncomingMessage], None],
 ) -> None:
-    async with _built(settings, report, once=once) as parts:
+    async with AsyncExitStack() as stack:
+        parts = await _when_there_is_room(stack, settings, report, once=once)
         built(parts)
         if once:
             await parts.dispatcher.drain()
@@ -147,6 +160,22 @@ async def _serve(
         finally:
             with suppress(OSError):
                 status.write(parts.spool, {**_facts(parts), "stopped": True})
+
+
+async def _when_there_is_room(
+    stack: AsyncExitStack, settings: Settings, report: Callable[[IncomingMessage], None], *, once: bool
+) -> Parts:
+    """Everything built. A start has things to finish, and a full disk is waited for like a silent Discord."""
+    began = time.monotonic()
+    while True:
+        try:
+            return await stack.enter_async_context(_built(settings, report, once=once))
+        except OSError as error:
+            if once or error.errno not in _NO_ROOM:
+                raise
+            seconds = backoff.delay(time.monotonic() - began)
+            log.error("the disk refuses (%s); trying again in %.0f s", error.strerror, seconds)
+            await asyncio.sleep(seconds)
 
 
 @asynccontextmanager

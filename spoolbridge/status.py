@@ -6,30 +6,53 @@ so that the counts are right even where no service runs. Holds no message's text
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from spoolbridge import atomic
+from spoolbridge.claim import one_line
 from spoolbridge.spool import HOLD, Spool
 
 FILE = "status.json"
 TEXT = "STATUS"
 EVERY = 5.0  # seconds between two writings while nothing changes
 _STALE = 4 * EVERY  # seconds after which what was written says nothing about now
+_SPARE = b" " * 4096  # room for what a full disk gives to tell, where there is none for a longer file
 
 Facts = dict[str, Any]
 
 
 def write(spool: Spool, facts: Facts) -> None:
-    """Replace both files, each whole. A full disk is told in the log by whoever calls (OSError)."""
+    """Replace both files, each whole; on a full disk write over the old ones, for that is to be told above
+    all. Raises OSError where that cannot be done either."""
     with spool.at("state") as state:
-        atomic.replace(FILE, json.dumps(facts, indent=1).encode(), at=state, durable=False)
+        _put(FILE, json.dumps(facts, indent=1).encode() + _SPARE, at=state)
         text = render(snapshot(spool, facts), now=facts["at"])
-        atomic.replace(TEXT, text.encode("utf-8", "replace"), at=state, durable=False)
+        _put(TEXT, text.encode("utf-8", "replace"), at=state)
+
+
+def _put(name: str, data: bytes, *, at: int) -> None:
+    try:
+        atomic.replace(name, data, at=at, durable=False)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        # No inode or no block for a second file; the old one has blocks of its own.
+        fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+        try:
+            if os.fstat(fd).st_blocks * 512 < len(data):
+                raise
+            os.pwrite(fd, data, 0)
+            os.ftruncate(fd, len(data))
+        finally:
+            os.close(fd)
 
 
 def read(spool: Spool) -> Facts | None:
@@ -44,8 +67,9 @@ def read(spool: Spool) -> Facts | None:
 def snapshot(spool: Spool, facts: Mapping[str, Any] | None, *, now: float | None = None) -> Facts:
     """Facts and counts as one object: what `status --json` prints.
 
-    `running` is whether the facts are of now. `channels` maps each channel to its counts (`waiting`,
-    `sending`, `failed`, `sent_today`), whether it is `held`, and what the service said of it.
+    `running` is whether the facts are of now, or at least of a process that still holds the spool.
+    `channels` maps each channel to its counts (`waiting`, `sending`, `failed`, `sent_today`), whether it
+    is `held`, and what the service said of it.
     """
     now = time.time() if now is None else now
     known = dict(facts or {})
@@ -62,8 +86,27 @@ def snapshot(spool: Spool, facts: Mapping[str, Any] | None, *, now: float | None
         }
         for name in names
     }
-    running = now - known.get("at", 0) < _STALE and not known.get("stopped", False)
+    age, stopped = now - known.get("at", 0), known.get("stopped", False)
+    silent = age >= _STALE and not stopped and _holds(spool, known.get("pid"))
+    if silent:
+        what = f"the last the service wrote was {_ago(now - age, now)}: the disk refuses, or it hangs"
+        known["findings"] = [*(known.get("findings") or []), f"{what}; see its log"]
+    running = silent or (age < _STALE and not stopped)
     return {**known, "running": running, "spool": str(spool.root), "channels": channels}
+
+
+def _holds(spool: Spool, pid: object) -> bool:
+    """Whether that process holds the spool's lock. The kernel's list is read, where there is one, for
+    whoever tries the lock instead may keep a service from starting."""
+    inode = os.fstat(spool.fd).st_ino
+    with suppress(OSError):
+        locks = [line.split() for line in Path("/proc/locks").read_text("ascii").splitlines()]
+        return any(
+            (each[1], each[4], each[5].rpartition(":")[2]) == ("FLOCK", str(pid), str(inode))
+            for each in locks
+            if len(each) > 5
+        )
+    return False
 
 
 def render(snapshot: Mapping[str, Any], *, now: float | None = None) -> str:
@@ -78,11 +121,11 @@ def render(snapshot: Mapping[str, Any], *, now: float | None = None) -> str:
     for name, channel in snapshot["channels"].items():
         counts = "".join(f"{channel[each]:>8}" for each in ("waiting", "sending", "failed"))
         counts += f"{channel['sent_today']:>12}"
-        lines.append(f"{name:<28}{counts}  {_remark(channel, now)}".rstrip())
+        lines.append(f"{one_line(name):<28}{counts}  {one_line(_remark(channel, now))}".rstrip())
     if not snapshot["channels"]:
         lines.append("none yet: spoolbridge channels sync")
     for finding in snapshot.get("findings") or []:
-        lines.append(f"\n! {finding}")
+        lines.append(f"\n! {one_line(finding)}")
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 

@@ -7,7 +7,7 @@
     serve      demo, run, init, mcp, emulate
     talk       send, reply, inbox
     channels   list, create, sync
-    operate    status, failed, doctor
+    operate    status, failed, audit, doctor
 
 Each command imports what it needs when it runs: `send` is called by scripts that wait for it.
 """

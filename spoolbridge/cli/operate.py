@@ -108,12 +108,13 @@ def doctor(offline: bool, as_json: bool) -> None:
     import asyncio
 
     from spoolbridge import doctor as the_doctor
+    from spoolbridge.claim import one_line
 
     settings = load_settings()
     findings = the_doctor.offline(settings)
     findings += [] if offline else asyncio.run(the_doctor.online(settings))
     for each in findings:
-        told = f"{each.level:<8} {each.what}\n         {each.why}\n         → {each.do}"
+        told = f"{each.level:<8} {one_line(each.what)}\n         {each.why}\n         → {one_line(each.do)}"
         click.echo(as_json_text(each.as_json()) if as_json else told)
     if not findings and not as_json:
         click.echo("nothing found: all is well")
