@@ -147,7 +147,8 @@ def append(fd: int, data: bytes, *, durable: bool = True) -> None:
     try:
         written = os.write(fd, data)
         if written != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # a part of it: that was all the room
+            what = f"{os.strerror(errno.ENOSPC)}: only a part of the line could be written"
+            raise OSError(errno.ENOSPC, what)
         if durable:
             sync(fd)
     except BaseException:

@@ -1,6 +1,6 @@
 """What came of one try to post: values, made once at the edge, that everything else switches on.
 
-The table is DESIGN's: a client turns an answer (or its absence) into one of these, the dispatcher
+The table is in ARCHITECTURE.md: a client turns an answer (or its absence) into one of these, the dispatcher
 decides with it, and the spool settles the entry by it.
 """
 

@@ -48,7 +48,7 @@ DOCUMENTS = [pytest.param(path, id=str(path.relative_to(ROOT))) for path in LIMI
 
 #: What a document of the project does not speak of: registries, somebody's machine, what is not in it.
 FOREIGN = re.compile(
-    r"\b(pypi|npmjs?|crates\.io|conda)\b|/work/|/tmp/|/root/|/home/|\.\./shared|\bDESIGN\.md\b|\bfounder\b",
+    r"\b(pypi|npmjs?|crates\.io|conda)\b|/(?:work|tmp|root|home)/",
     re.IGNORECASE,
 )
 _BEGIN, _END = "<!-- commands -->\n", "<!-- /commands -->\n"

@@ -36,7 +36,7 @@ CHANNELS = {
 GUILD = 1467106918538600000
 MESSAGE = 1467106918538700001  # beyond what a float can tell apart
 TOKEN = "MTIz.not-a-real-token.abc"
-SERVE = "from spoolbridge import mcp_server, settings; mcp_server.run(settings.load(secrets=False))"
+SERVE = 'from spoolbridge import cli; cli.run(["mcp"])'
 ERAS = {"auto": "2026-07-28", "legacy": "2025-11-25"}
 
 
@@ -124,11 +124,12 @@ async def call(client: Client, **arguments: Any) -> tuple[types.CallToolResult, 
     return result, dict(result.structured_content), result.content[0].text
 
 
-def process(settings: Settings, code: str = SERVE) -> StdioServerParameters:
+def process(settings: Settings, code: str = "") -> StdioServerParameters:
+    """The installed `spoolbridge mcp`, or Python with this code."""
     env = {"SPOOLBRIDGE_SPOOL": str(settings.spool), "DISCORD_BOT_TOKEN": TOKEN}
-    return StdioServerParameters(
-        command=sys.executable, args=["-c", code], env=env, cwd=settings.spool.parent
-    )
+    program = str(Path(sys.executable).with_name("spoolbridge"))
+    command, args = (sys.executable, ["-c", code]) if code else (program, ["mcp"])
+    return StdioServerParameters(command=command, args=args, env=env, cwd=settings.spool.parent)
 
 
 # --- in memory ---------------------------------------------------------------------------------------

@@ -1,0 +1,323 @@
+"""A disk that is full, has no inodes, turns read-only or fails: real file systems, real errors.
+
+Nothing is posted without its durable `try`, nothing vanishes, whoever looks is told in words, and
+when there is room again the work goes on by itself. After EIO nothing can be believed: the service ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import mailbox
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from spoolbridge import doctor, status
+from spoolbridge.channels import Channel, Registry
+from spoolbridge.cursor import Cursors
+from spoolbridge.deliveries import Delivery
+from spoolbridge.discord.client import DiscordClient
+from spoolbridge.emulator import Emulator
+from spoolbridge.errors import SpoolError
+from spoolbridge.inbox_file import InboxFile
+from spoolbridge.incoming_file import IncomingFile
+from spoolbridge.poller import Poller
+from spoolbridge.settings import Settings
+from spoolbridge.spool import Spool
+from tests.support import programs
+from tests.support.bridge import Bridge, bridging
+from tests.support.clock import FakeClock
+from tests.support.crashes import fail_at
+from tests.support.programs import PATIENCE, Running, ran
+from tests.support.waiting import until
+
+CHANNEL = "mayor-villa"
+SIZE = "96m"  # more than what doctor calls nearly full
+FULL = os.strerror(errno.ENOSPC)
+READ_ONLY = os.strerror(errno.EROFS)
+FAILS = os.strerror(errno.EIO)
+
+
+# -- file systems ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def mounted(place: Path, *options: str) -> Iterator[Path]:
+    """What mount(8) makes of these options, at `place`; skipped where one may not mount, but not in CI."""
+    place.mkdir()
+    done = subprocess.run(["mount", *options, str(place)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        assert "CI" not in os.environ, done.stderr
+        pytest.skip(f"mounting is not permitted here: {done.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@contextmanager
+def tmpfs(place: Path, *, inodes: int = 0) -> Iterator[Path]:
+    """One of 96 MiB, which it takes only when it is filled, and of so many files (0: any number)."""
+    limits = f"size={SIZE},nr_inodes={inodes}"
+    with mounted(place, "-t", "tmpfs", "-o", limits, "tmpfs") as disk:
+        yield disk
+
+
+def take_all_room(disk: Path) -> None:
+    """Until not a byte more can be written to a new page."""
+    with open(disk / "ballast", "wb", buffering=0) as ballast:
+        left = os.statvfs(disk)
+        os.posix_fallocate(ballast.fileno(), 0, left.f_bavail * left.f_frsize)
+        ballast.seek(0, os.SEEK_END)
+        with pytest.raises(OSError, match=FULL):
+            while True:
+                ballast.write(b"x" * 4096)
+
+
+def take_all_inodes(disk: Path) -> None:
+    """Until not one more file can be made."""
+    (disk / "many").mkdir()
+    with pytest.raises(OSError, match=FULL):
+        for number in range(10_000):
+            (disk / "many" / str(number)).touch()
+
+
+def make_room(disk: Path) -> None:
+    """An operator removes what took it."""
+    (disk / "ballast").unlink(missing_ok=True)
+    shutil.rmtree(disk / "many", ignore_errors=True)
+
+
+# -- a service on one of them ------------------------------------------------------------------------------
+
+
+class World:
+    """An imaginary guild, and a spool on a disk that gets into trouble."""
+
+    def __init__(self, emulator: Emulator, disk: Path, desk: Path) -> None:
+        self.emulator, self.disk, self.desk = emulator, disk, desk
+        self.root = disk / "spool"
+        self.spool = Spool.create(self.root)
+        channel_id = emulator.add_channel(CHANNEL)
+        (self.root / "discord-channels.json").write_text(json.dumps({CHANNEL: str(channel_id)}))
+        self.started = 0
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            "SPOOLBRIDGE_API_URL": self.emulator.api_url, "DISCORD_BOT_TOKEN": self.emulator.token,
+            "SPOOLBRIDGE_SPOOL": str(self.root), "SPOOLBRIDGE_POLL_INTERVAL": "0.1",
+        }  # fmt: skip
+
+    @property
+    def settings(self) -> Settings:
+        root = self.root
+        return Settings(
+            spool=root, channels=root / "discord-channels.json", inbox=root / "discord-inbox.jsonl",
+            token=self.emulator.token, api_url=self.emulator.api_url, gt="off",
+        )  # fmt: skip
+
+    def serving(self) -> Running:
+        """`spoolbridge run`, its log in a directory of its own on another disk."""
+        self.started += 1
+        place = self.desk / str(self.started)
+        place.mkdir()
+        return Running("run", cwd=place, env=self.env)
+
+    async def warm(self, *, mail: int = 1) -> None:
+        """One message each way, so that everything is there that the first ones make."""
+        self.spool.drop(CHANNEL, b"warm")
+        await self.emulator.posted(CHANNEL, timeout=PATIENCE)
+        await until(lambda: self.at_rest() and len(self.cursors()) == 2, PATIENCE)
+        self.emulator.say(CHANNEL, "warm")
+        await until(lambda: (mail, mail) == (len(self.filed()), len(self.lines())), PATIENCE)
+
+    def hold(self) -> None:
+        (self.root / "outgoing" / CHANNEL / ".hold").touch()
+
+    def go_on(self) -> None:
+        (self.root / "outgoing" / CHANNEL / ".hold").unlink()
+
+    async def text_of(self, command: str, *more: str) -> str:
+        """What a command prints."""
+        return (await asyncio.to_thread(ran, command, *more, cwd=self.desk, env=self.env)).out
+
+    # -- who looks -------------------------------------------------------------------------------------
+
+    def at_rest(self) -> bool:
+        return not any(self.spool.names(f"{state}/{CHANNEL}") for state in ("outgoing", "sending"))
+
+    def texts(self) -> list[str]:
+        own = str(self.emulator.guild.bot.id)
+        found = self.emulator.messages(CHANNEL)
+        return [each["content"] for each in found if each["author"]["id"] == own]
+
+    def said(self) -> list[int]:
+        own = str(self.emulator.guild.bot.id)
+        found = self.emulator.messages(CHANNEL)
+        return [int(each["id"]) for each in found if each["author"]["id"] != own]
+
+    def cursors(self) -> list[str]:
+        return self.spool.names("state/cursors")
+
+    def filed(self) -> list[int]:
+        box = mailbox.Maildir(self.root / "incoming" / CHANNEL, create=False)
+        return [int(box[key]["X-Discord-Message-Id"]) for key in sorted(box.keys())]
+
+    def lines(self) -> list[int]:
+        path = self.root / "discord-inbox.jsonl"
+        text = path.read_text("utf-8") if path.exists() else ""
+        return [int(json.loads(line)["id"]) for line in text.splitlines()]
+
+    def tried(self) -> set[str]:
+        """The IDs that the journal has a `try` of."""
+        lines = (self.root / "state" / "journal.jsonl").read_text("utf-8").splitlines()
+        return {each["id"] for each in map(json.loads, lines) if each["kind"] == "try"}
+
+    def remark(self) -> dict[str, Any]:
+        """What status.json says of the channel."""
+        return dict(status.snapshot(self.spool, status.read(self.spool))["channels"][CHANNEL])
+
+    def findings(self) -> list[str]:
+        """What doctor finds without Discord, but for what it says of the service."""
+        return [each.what for each in doctor.offline(self.settings)]
+
+    async def assert_all_is_well(self, texts: Sequence[str]) -> None:
+        """Everything went out once, in order, and came in once; STATUS and doctor have nothing to tell."""
+        await until(lambda: self.at_rest() and self.said() == self.filed() == self.lines(), PATIENCE)
+        assert list(texts) == self.texts()
+        assert len(texts) == sum(path.is_file() for path in (self.root / "sent").rglob("*"))
+        assert [] == list((self.root / "failed" / CHANNEL).iterdir())
+        await until(lambda: not {"disk", "inbound"} & self.remark().keys(), PATIENCE)
+        assert [] == self.findings()
+
+
+#: The installed program, but that it waits a fraction of a second wherever it would wait for seconds.
+_IMPATIENT = """#!{python}
+from spoolbridge import backoff
+backoff.delay = lambda age, **_: 0.3
+from spoolbridge.cli import main
+main()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "spoolbridge"
+    program.write_text(_IMPATIENT.format(python=sys.executable))
+    program.chmod(0o755)
+    monkeypatch.setattr(programs, "PROGRAM", program)
+
+
+@asynccontextmanager
+async def world(disk: Path, desk: Path) -> AsyncIterator[World]:
+    desk.mkdir()
+    async with Emulator(limits=False).serve() as emulator:
+        made = World(emulator, disk, desk)
+        yield made
+        made.spool.close()
+
+
+@asynccontextmanager
+async def world_on_tmpfs(base: Path, *, inodes: int = 0) -> AsyncIterator[World]:
+    with tmpfs(base / "disk", inodes=inodes) as disk:
+        async with world(disk, base / "desk") as made:
+            yield made
+
+
+async def test_no_room(tmp_path: Path) -> None:
+    """Both ways wait and say so, a sender is told, a kill changes nothing; with room it all goes on."""
+    async with world_on_tmpfs(tmp_path) as here:
+        texts = [f"number {number}" for number in range(30)]
+        with here.serving() as service:
+            await here.warm()
+            here.hold()
+            entries = [here.spool.drop(CHANNEL, text.encode()) for text in texts]
+            take_all_room(here.disk)
+            here.emulator.say(CHANNEL, "during")
+            here.go_on()
+            await until(lambda: {"disk", "inbound"} <= here.remark().keys(), PATIENCE)
+            await _assert_waiting(here, [entry.id for entry in entries], texts)
+            service.process.kill()
+            service.process.wait()
+        with here.serving() as service:
+            await until(lambda: "disk" in here.remark() and _is_of(here, service), PATIENCE)
+            await _assert_waiting(here, [entry.id for entry in entries], texts)
+            make_room(here.disk)
+            await here.assert_all_is_well(["warm", *texts])
+            assert 0 == service.end(signal.SIGTERM)
+
+
+def _is_of(here: World, service: Running) -> bool:
+    """Whether status.json was written by this service."""
+    return (status.read(here.spool) or {}).get("pid") == service.process.pid
+
+
+async def _assert_waiting(here: World, ids: list[str], texts: list[str]) -> None:
+    """What was posted was tried first, durably; the rest lies where it lay; everybody is told."""
+    posted = here.texts()[1:]
+    assert texts[: len(posted)] == posted
+    assert len(posted) < len(texts)
+    assert set(ids[: len(posted)]) <= here.tried()
+    found = [here.spool.find(each) for each in ids]
+    assert all(each and each.state in ("outgoing", "sending", "sent") for each in found)
+    assert all(FULL in here.remark()[each] for each in ("disk", "inbound"))
+    said = (here.root / "state" / "STATUS").read_text("utf-8")
+    assert f"waits for the disk: {FULL}" in said
+    assert "; not read: " in said
+    assert "service   running, process" in said
+    assert f"the disk of {here.root} is nearly full" in here.findings()
+    refused = await asyncio.to_thread(ran, "send", CHANNEL, "more", cwd=here.desk, env=here.env)
+    assert (1, "") == (refused.code, refused.out)
+    assert f"cannot be written to ({FULL}); nothing was dropped; make room" in refused.err
+    assert [] == here.spool.names("tmp")
+
+
+T0=time.time()
+async def test_no_inodes(tmp_path: Path) -> None:
+    """What needs no new file goes on; what does waits, is told, and comes when there is one."""
+    async with world_on_tmpfs(tmp_path, inodes=300) as here:
+        with here.serving() as service:
+            await here.warm()
+            print(round(time.time()-T0,2), 'await here.warm()')
+            here.hold()
+            print(round(time.time()-T0,2), 'here.hold()')
+            texts = [f"number {number}" for number in range(5)]
+            for text in texts:
+                here.spool.drop(CHANNEL, text.encode())
+                print(round(time.time()-T0,2), 'here.spool.drop(CHANNEL, text.encode())')
+            take_all_inodes(here.disk)
+            print(round(time.time()-T0,2), 'take_all_inodes(here.disk)')
+            here.emulator.say(CHANNEL, "during")
+            print(round(time.time()-T0,2), 'here.emulator.say(CHANNEL, "during")')
+            here.go_on()
+            print(round(time.time()-T0,2), 'here.go_on()')
+            await here.emulator.posted(CHANNEL, 6)
+            print(round(time.time()-T0,2), 'await here.emulator.posted(CHANNEL, 6)')
+            await until(lambda: "inbound" in here.remark(), PATIENCE)
+            print(round(time.time()-T0,2), 'await until(lambda: "inbound" in here.remark(), PATIENCE)')
+            assert FULL in here.remark()["inbound"]
+            assert 1 == len(here.filed())
+            print(round(time.time()-T0,2), 'assert 1 == len(here.filed())')
+            (finding,) = doctor.offline(here.settings)[-1:]
+            assert "no inodes left" in finding.why
+            make_room(here.disk)
+            print(round(time.time()-T0,2), 'make_room(here.disk)')
+            await here.assert_all_is_well(["warm", *texts])
+            print(round(time.time()-T0,2), 'await here.assert_all_is_well(["warm", *texts])')
+            assert 0 == service.end(signal.SIGTERM)
+            print(round(time.time()-T0,2), 'assert 0 == service.end(signal.SIGTERM)')
+
+
