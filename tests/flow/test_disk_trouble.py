@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import json
 import mailbox
 import os
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -39,9 +40,9 @@ from spoolbridge.spool import Spool
 from tests.support import programs
 from tests.support.bridge import Bridge, bridging
 from tests.support.clock import FakeClock
-from tests.support.crashes import fail_at
 from tests.support.programs import PATIENCE, Running, ran
-from tests.support.waiting import until
+from tests.support.tree import contents
+from tests.support.waiting import until, wait_until
 
 CHANNEL = "mayor-villa"
 SIZE = "96m"  # more than what doctor calls nearly full
@@ -148,7 +149,8 @@ class World:
         (self.root / "outgoing" / CHANNEL / ".hold").touch()
 
     def go_on(self) -> None:
-        (self.root / "outgoing" / CHANNEL / ".hold").unlink()
+        """No hold any more; by a rename, which needs no room and is noticed at once."""
+        (self.root / "outgoing" / CHANNEL / ".hold").rename(self.root / "outgoing" / CHANNEL / ".off")
 
     async def text_of(self, command: str, *more: str) -> str:
         """What a command prints."""
@@ -157,7 +159,8 @@ class World:
     # -- who looks -------------------------------------------------------------------------------------
 
     def at_rest(self) -> bool:
-        return not any(self.spool.names(f"{state}/{CHANNEL}") for state in ("outgoing", "sending"))
+        names = [*self.spool.names(f"outgoing/{CHANNEL}"), *self.spool.names(f"sending/{CHANNEL}")]
+        return all(name.startswith(".") for name in names)
 
     def texts(self) -> list[str]:
         own = str(self.emulator.guild.bot.id)
@@ -196,7 +199,12 @@ class World:
 
     async def assert_all_is_well(self, texts: Sequence[str]) -> None:
         """Everything went out once, in order, and came in once; STATUS and doctor have nothing to tell."""
-        await until(lambda: self.at_rest() and self.said() == self.filed() == self.lines(), PATIENCE)
+        def done() -> bool:
+            return self.at_rest() and self.said() == self.filed() == self.lines()
+
+        with suppress(TimeoutError):
+            await until(done, PATIENCE)
+        assert (True, self.said(), self.said()) == (self.at_rest(), self.filed(), self.lines())
         assert list(texts) == self.texts()
         assert len(texts) == sum(path.is_file() for path in (self.root / "sent").rglob("*"))
         assert [] == list((self.root / "failed" / CHANNEL).iterdir())
@@ -273,11 +281,11 @@ async def _assert_waiting(here: World, ids: list[str], texts: list[str]) -> None
     assert set(ids[: len(posted)]) <= here.tried()
     found = [here.spool.find(each) for each in ids]
     assert all(each and each.state in ("outgoing", "sending", "sent") for each in found)
-    assert all(FULL in here.remark()[each] for each in ("disk", "inbound"))
-    said = (here.root / "state" / "STATUS").read_text("utf-8")
-    assert f"waits for the disk: {FULL}" in said
-    assert "; not read: " in said
-    assert "service   running, process" in said
+    # A small entry may still fit in between, and then the next one waits.
+    await until(lambda: all(FULL in here.remark().get(each, "") for each in ("disk", "inbound")), PATIENCE)
+    told = ("service   running, process", f"waits for the disk: {FULL}", "; not read: ")
+    path = here.root / "state" / "STATUS"
+    await until(lambda: all(each in path.read_text("utf-8") for each in told), PATIENCE)
     assert f"the disk of {here.root} is nearly full" in here.findings()
     refused = await asyncio.to_thread(ran, "send", CHANNEL, "more", cwd=here.desk, env=here.env)
     assert (1, "") == (refused.code, refused.out)
@@ -392,3 +400,194 @@ async def test_a_disk_that_turns_read_only(tmp_path: Path) -> None:
                 assert 0 == service.end(signal.SIGTERM)
                 assert "Traceback" not in service.err
                 assert (["warm"], 1) == (here.texts(), len(here.spool.names(f"sending/{CHANNEL}")))
+
+
+# -- every call, one by one --------------------------------------------------------------------------------
+
+
+def _needs_room(name: str, path: Any, *more: Any, dir_fd: int | None = None, **_: Any) -> bool:
+    """Whether the call makes or writes something; not where it only finds that it is there."""
+    if name in ("open", "mkdir"):
+        flags = more[0] if name == "open" else os.O_CREAT
+        try:
+            os.stat(path, dir_fd=dir_fd)
+        except FileNotFoundError:
+            return bool(flags & os.O_CREAT)
+        return False
+    return True
+
+
+@contextmanager
+def failing(number: int, code: int) -> Iterator[list[str]]:
+    """The `number`-th call of this process that needs the disk fails once with this error.
+
+    What is given names it, and is empty until then.
+    """
+    count, failed = itertools.count(1), list[str]()
+
+    def wrapped(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if _needs_room(name, *args, **kwargs) and next(count) == number:
+                failed.append(name)
+                raise OSError(code, os.strerror(code))
+            return real(*args, **kwargs)
+
+        return call
+
+    with ExitStack() as stack:
+        for name in ("open", "write", "fsync", "rename", "mkdir"):
+            stack.enter_context(patch.object(os, name, wrapped(name, getattr(os, name))))
+        yield failed
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=["no room", "fails"])
+async def test_outbound_with_any_call_refused(tmp_path: Path, code: int) -> None:
+    """Posted once all the same; but after EIO only by another service, for this one ends with a sentence."""
+    calls = []
+    for number in itertools.count(1):
+        async with bridging(tmp_path / f"{number}", channels=[CHANNEL]) as bridge:
+            with failing(number, code) as failed:
+                (bridge.box(CHANNEL) / "note").write_text("one")
+                bridge.clock.advance(60)  # a rename that is taken back counts as a change of the file
+                bridge.ring()
+                await _rest(bridge)
+            if code == errno.EIO and failed:
+                error = await bridge.ended()
+                assert isinstance(error, SpoolError)
+                assert f"the disk fails ({FAILS}); check it before you start again" == str(error)
+                assert len(bridge.texts(CHANNEL)) <= 1
+                await bridge.restart()
+            await bridge.quiet()
+            assert (["one"], {}) == (bridge.texts(CHANNEL), bridge.tree("outgoing", "sending", "failed"))
+            assert ["one"] == [data.decode() for data in contents(bridge.spool.root, "sent").values()]
+        calls += failed
+        if not failed:
+            break
+    print(len(calls), "calls:", *calls)
+    assert (
+        {"open", "write", "fsync", "rename", "mkdir"} >= set(calls) >= {"write", "fsync", "rename", "mkdir"}
+    )
+    assert len(calls) > 12
+
+
+async def _rest(bridge: Bridge) -> None:
+    """Return once the dispatcher has ended, or has nothing left."""
+    running = bridge._running
+    assert running is not None
+    await until(lambda: running.done() or not bridge.tree("outgoing", "sending"))
+
+
+class Inbound:
+    """The inbound half of a service on a spool of its own."""
+
+    def __init__(self, emulator: Emulator, client: DiscordClient, clock: FakeClock, root: Path) -> None:
+        self.spool, self.clock = Spool.create(root, clock=clock), clock
+        self.cursors = Cursors(self.spool.fd)
+        self.inbox = root / "discord-inbox.jsonl"
+        deliveries: list[Delivery] = [
+            IncomingFile(self.spool.fd, self.cursors), InboxFile(self.inbox, self.cursors)
+        ]  # fmt: skip
+        guild = emulator.guild
+        registry = Registry([Channel(CHANNEL, guild.channel(CHANNEL).id, None, CHANNEL)])
+        self.poller = Poller(
+            client, lambda: registry, deliveries, globs=[CHANNEL], guild_id=guild.id, own_id=guild.bot.id,
+            first_start=clock(), clock=clock, sleep=clock.sleep, jitter=lambda: 1.0,
+        )  # fmt: skip
+
+    def filed(self) -> list[int]:
+        box = mailbox.Maildir(self.spool.root / "incoming" / CHANNEL, create=False)
+        return [int(box[key]["X-Discord-Message-Id"]) for key in sorted(box.keys())]
+
+    def lines(self) -> list[int]:
+        return [int(json.loads(line)["id"]) for line in self.inbox.read_text("utf-8").splitlines()]
+
+    def close(self) -> None:
+        self.cursors.close()
+        self.spool.close()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=["no room", "fails"])
+async def test_inbound_with_any_call_refused(tmp_path: Path, code: int) -> None:
+    """What was fetched then comes later: once, whole and in order in both places, and it is told."""
+    clock, calls = FakeClock(), list[str]()
+    async with (
+        Emulator(clock=clock, limits=False).serve() as emulator,
+        DiscordClient(emulator.token, api_url=emulator.api_url, clock=clock, sleep=clock.leap) as client,
+    ):
+        emulator.add_channel(CHANNEL)
+        for number in itertools.count(1):
+            clock.advance(60)
+            with closing(Inbound(emulator, client, clock, tmp_path / f"{number}")) as inbound:
+                await inbound.poller.cycle()
+                clock.advance(60)
+                said = [emulator.say(CHANNEL, f"{number}.{each}") for each in range(3)]
+                with failing(number, code) as failed:
+                    await inbound.poller.cycle()
+                told = inbound.poller.problems.get(CHANNEL, "")
+                assert bool(failed) == (os.strerror(code) in told)
+                for _ in range(2):
+                    clock.advance(60)
+                    await inbound.poller.cycle()
+                assert said == inbound.filed() == inbound.lines()
+                assert {} == inbound.poller.problems
+                assert [] == inbound.spool.names(f"incoming/{CHANNEL}/tmp")
+            calls += failed
+            if not failed:
+                break
+    print(len(calls), "calls:", *calls)
+    assert len(calls) > 12
+
+
+async def test_a_disk_that_fails_ends_the_service(tmp_path: Path) -> None:
+    """The real process meets EIO from the kernel: exit 1 and one sentence; the next one posts it, once."""
+    (tmp_path / "spool's place").mkdir()
+    async with world(tmp_path / "spool's place", tmp_path / "desk") as here:
+        with here.serving() as service:
+            await here.warm()
+            with strace(tmp_path, service, "inject=fsync:error=EIO"):
+                entry = _drop_from_another_process(here, "once")
+                assert 1 == await asyncio.to_thread(service.process.wait, PATIENCE)
+            said = f"spoolbridge: the disk fails ({FAILS}); check it before you start again"
+            assert said == service.err.splitlines()[-1]
+            assert "Traceback" not in service.err
+            assert ["warm"] == here.texts()
+            assert entry in ("outgoing", "sending")
+        with here.serving() as service:
+            await here.assert_all_is_well(["warm", "once"])
+            assert 0 == service.end(signal.SIGTERM)
+
+
+def _drop_from_another_process(here: World, text: str) -> str:
+    """Its disk is well: only the service's calls fail. The state in which the entry is found."""
+    entry = here.spool.drop(CHANNEL, text.encode())
+    found = here.spool.find(entry.id)
+    assert found is not None
+    return found.state
+
+
+@contextmanager
+def strace(place: Path, service: Running, *expressions: str) -> Iterator[None]:
+    """Attached to every thread of the service while the context lasts, or until it ends."""
+    if shutil.which("strace") is None:
+        pytest.skip("no strace")
+    said = place / "strace"
+    command = ["strace", "-f", "-q", "-o", os.devnull, "-p", str(service.process.pid)]
+    options = [word for each in expressions for word in ("-e", each)]
+    with open(said, "wb") as err:
+        tracer = subprocess.Popen([*command, "-e", "trace=fsync", *options], stderr=err)
+    try:
+        wait_until(lambda: _is_traced(service) or tracer.poll() is not None, PATIENCE)
+        if tracer.poll() is not None:
+            assert "CI" not in os.environ, said.read_text()
+            pytest.skip(f"tracing is not permitted here: {said.read_text().strip()}")
+        yield
+    finally:
+        tracer.terminate()
+        tracer.wait()
+
+
+def _is_traced(service: Running) -> bool:
+    """Whether every thread has a tracer."""
+    tasks = Path(f"/proc/{service.process.pid}/task")
+    found = [(each / "status").read_text() for each in tasks.iterdir()]
+    return all("TracerPid:\t0\n" not in each for each in found)

@@ -207,6 +207,12 @@ class TestDotenv:
         (place / ".env").write_text(f"SPOOLBRIDGE_POLL={value}\n")
         assert (expected,) == load({}, place).poll
 
+    @pytest.mark.parametrize("value", ['""', "''", '"  "'])
+    def test_quoted_nothing(self, value: str, place: Path) -> None:
+        """Is the default, as without quotes."""
+        (place / ".env").write_text(f"SPOOLBRIDGE_POLL={value}\n")
+        assert ("mayor-*",) == load({}, place).poll
+
     def test_other_programs_names_are_skipped(self, place: Path) -> None:
         """Even a wrong one of theirs."""
         (place / ".env").write_text("POLL_INTERVAL=abc\nSPOOLBRIDGE_POLL_INTERVALL=abc\n")

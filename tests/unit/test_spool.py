@@ -51,6 +51,17 @@ class TestCreate:
         assert "mine" == (spool.root / README).read_text()
         assert 0o700 == stat.S_IMODE((spool.root / "outgoing").stat().st_mode)
 
+    def test_one_descriptor(self, tmp_path: Path) -> None:
+        """Of the root, until it is closed."""
+        before = sorted(os.listdir("/proc/self/fd"))
+        spool = Spool.create(tmp_path / "spool")
+        assert len(before) + 1 == len(os.listdir("/proc/self/fd"))
+        spool.drop("villa", b"hello", files={"a": b"1"})
+        spool.counts()
+        spool.sweep()
+        spool.close()
+        assert before == sorted(os.listdir("/proc/self/fd"))
+
     def test_what_is_missing_is_made(self, spool: Spool) -> None:
         """A spool of an older version, or one that was made by half."""
         (spool.root / "attachments").rmdir()
