@@ -57,10 +57,11 @@ def _put(name: str, data: bytes, *, at: int) -> None:
 
 def read(spool: Spool) -> Facts | None:
     """What the service wrote last; None: no service ever ran here, or its file cannot be read."""
-    with suppress(OSError, ValueError), (spool.root / "state" / FILE).open("rb") as file:
-        facts = json.load(file)
-        if isinstance(facts, dict):
-            return facts
+    with suppress(OSError):
+        for _ in range(3):  # on a full disk it is written in place, and may be read half new
+            with suppress(ValueError), (spool.root / "state" / FILE).open("rb") as file:
+                facts = json.load(file)
+                return facts if isinstance(facts, dict) else None
     return None
 
 

@@ -3,8 +3,6 @@
 A subclass names the delivery (`make`) and says what an outside reader sees (`read`).
 """
 
-
-
 from __future__ import annotations
 
 import os

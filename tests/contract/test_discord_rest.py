@@ -1,7 +1,5 @@
 """The client against the emulator, over a real socket: what it asks, and what it makes of the answers."""
 
-
-
 from __future__ import annotations
 
 import asyncio

@@ -1,7 +1,5 @@
 """What the client puts on the wire, and what it makes of a server that is no Discord at all."""
 
-
-
 from __future__ import annotations
 
 import asyncio

@@ -3,8 +3,6 @@
 Both run unchanged over a real loopback socket; only the address of the API is theirs to be told.
 """
 
-
-
 from __future__ import annotations
 
 import io

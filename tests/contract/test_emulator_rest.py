@@ -1,7 +1,5 @@
 """The emulator's REST answers, looked at raw: status, headers, codes and shapes as Discord documents them."""
 
-
-
 from __future__ import annotations
 
 from collections.abc import AsyncIterator

@@ -1,7 +1,5 @@
 """What a client sees of each fault, and whether the message was posted all the same."""
 
-
-
 from __future__ import annotations
 
 import asyncio

@@ -1,7 +1,5 @@
 """The mail delivery: the contract of its files, and what it makes of a gt that misbehaves."""
 
-
-
 from __future__ import annotations
 
 import asyncio

@@ -1,10 +1,9 @@
 """The inbox file delivery, read as any follower of discord-inbox.jsonl reads it."""
 
-
-
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 from spoolbridge import inbox_file
@@ -13,6 +12,7 @@ from spoolbridge.inbox_file import InboxFile
 from tests.contract.delivery_contract import DeliveryTests
 from tests.support.crashes import Killed, kill_at
 from tests.support.messages import SECOND, START, VILLA, incoming
+from tests.support.waiting import wait_until
 
 
 class TestInboxFile(DeliveryTests):
@@ -63,6 +63,26 @@ class TestInboxFile(DeliveryTests):
         self.delivery.deliver(VILLA, [incoming(START + SECOND)])
         assert [START + SECOND] == self.read()
 
+    def test_a_follower_loses_no_line_in_a_rotation(self, tmp_path: Path) -> None:
+        """`tail -F` reads on while the file is renamed away, again and again."""
+        self.delivery.deliver(VILLA, [incoming(START)])
+        followed = tmp_path / "followed"
+        with followed.open("wb") as out:
+            command = ["tail", "-n", "+1", "-s", "0.05", "-F", str(self.path)]
+            tail = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL)
+        try:
+            ids = [START]
+            for number in range(1, 6):
+                _has_lines(followed, len(ids))
+                self.path.rename(self.path.with_name(f"discord-inbox.jsonl.{number}"))
+                ids += [START + (2 * number + each) * SECOND for each in range(2)]
+                self.delivery.deliver(VILLA, [incoming(each) for each in ids[-2:]])
+            _has_lines(followed, len(ids))
+        finally:
+            tail.terminate()
+            tail.wait()
+        assert ids == [int(json.loads(line)["id"]) for line in followed.read_bytes().splitlines()]
+
     def test_a_page_longer_than_the_look_back_is_remembered(self) -> None:
         """The cursor moves in groups, so that what is read back at a start always reaches it."""
         ids = [START + number * SECOND for number in range(40)]
@@ -94,3 +114,8 @@ class TestInboxFile(DeliveryTests):
             except Killed:
                 pass
         assert not self.cursors(VILLA.id, "inbox").seen(START)
+
+
+def _has_lines(path: Path, count: int) -> None:
+    """Wait until a follower has written as many whole lines."""
+    wait_until(lambda: path.read_bytes().count(b"\n") == count, 10)

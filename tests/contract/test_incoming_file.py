@@ -1,7 +1,5 @@
 """The Maildir delivery, read by a reader who takes every file away as soon as it is there."""
 
-
-
 from __future__ import annotations
 
 import mailbox

@@ -1,7 +1,5 @@
 """The chat page in a real browser: what a person sees, types and hears of, on a desk and on a phone."""
 
-
-
 from __future__ import annotations
 
 import os

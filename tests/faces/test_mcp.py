@@ -1,6 +1,5 @@
 """The MCP server as its clients meet it: both protocol eras, real processes on pipes, raw JSON lines."""
 
-
 from __future__ import annotations
 
 import json

@@ -1,7 +1,5 @@
 """Inbound from end to end: the emulator's people write, the client fetches, real files are read back."""
 
-
-
 from __future__ import annotations
 
 import asyncio

@@ -1,7 +1,5 @@
 """One answer of Discord's, or none, becomes an outcome, an error and a sentence: the whole table."""
 
-
-
 from __future__ import annotations
 
 import json

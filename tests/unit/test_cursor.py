@@ -1,7 +1,5 @@
 """The cursor: what it says of an id, what it writes, and what it refuses to read."""
 
-
-
 from __future__ import annotations
 
 import json

@@ -1,7 +1,5 @@
 """Which request meets which fault: scripts, words, and what is refused."""
 
-
-
 from __future__ import annotations
 
 from typing import Any

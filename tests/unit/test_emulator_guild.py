@@ -1,7 +1,5 @@
 """The imaginary guild's own rules, without HTTP: ids, permissions, messages, forms."""
 
-
-
 from __future__ import annotations
 
 import ast

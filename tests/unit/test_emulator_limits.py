@@ -1,7 +1,5 @@
 """Leaky buckets, fixed windows, the global limit and the ban, on a clock that the test moves."""
 
-
-
 from __future__ import annotations
 
 import pytest

@@ -1,7 +1,5 @@
 """A human's message: who counts as human, how it reads, and the two forms in which it is filed."""
 
-
-
 from __future__ import annotations
 
 import email

@@ -1,7 +1,5 @@
 """The mail that a message becomes, and what gt's exit and words mean."""
 
-
-
 from __future__ import annotations
 
 import pytest

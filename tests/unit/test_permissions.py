@@ -1,7 +1,5 @@
 """Discord's permission arithmetic, case by case as its documentation orders them."""
 
-
-
 from __future__ import annotations
 
 from typing import Any

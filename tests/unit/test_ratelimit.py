@@ -1,7 +1,5 @@
 """When a request may go: every limit, with a clock that is a number."""
 
-
-
 from __future__ import annotations
 
 import math

@@ -1,7 +1,5 @@
 """Every request: its path, the key of its limit, and what an emoji may do to a path."""
 
-
-
 from __future__ import annotations
 
 import pytest

@@ -1,7 +1,5 @@
 """Names of files as Discord gets them."""
 
-
-
 from __future__ import annotations
 
 import json
