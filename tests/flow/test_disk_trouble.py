@@ -38,7 +38,7 @@ from spoolbridge.poller import Poller
 from spoolbridge.settings import Settings
 from spoolbridge.spool import Spool
 from tests.support import programs
-from tests.support.bridge import Bridge, bridging
+from tests.support.bridge import MESSAGES, Bridge, bridging
 from tests.support.clock import FakeClock
 from tests.support.programs import PATIENCE, Running, ran
 from tests.support.tree import contents
@@ -402,11 +402,11 @@ async def test_a_disk_that_turns_read_only(tmp_path: Path) -> None:
         async with world(disk, tmp_path / "desk") as here:
             with here.serving() as service:
                 await here.warm()
-                await here.emulator.down()
+                # While it waits for its next try nothing is being written that could fail halfway, with EIO.
+                here.emulator.fail(method="POST", route=MESSAGES, kind="ratelimit", retry_after=2.5)
                 here.spool.drop(CHANNEL, b"waits")
                 await until(lambda: "next_try" in here.remark(), PATIENCE)
                 break_down(disk)
-                await here.emulator.up()
                 here.emulator.say(CHANNEL, "during")
                 await until(lambda: f"waits: the disk refuses ({READ_ONLY})" in service.err, PATIENCE)
                 await until(lambda: f"waits: [Errno {errno.EROFS}]" in service.err, PATIENCE)
