@@ -381,7 +381,8 @@ async def test_a_start_on_a_read_only_disk(tmp_path: Path) -> None:
 def ext4(base: Path) -> Iterator[Path]:
     """A real one in a file, which turns read-only at the first error, as most are set up."""
     if shutil.which("mkfs.ext4") is None or not Path("/dev/loop-control").exists():
-        pytest.skip("no mkfs.ext4, or no loop devices")
+        assert "CI" not in os.environ, "no mkfs.ext4, or no loop devices"
+        pytest.skip("needs loop devices, and mkfs.ext4: apt-get install -y e2fsprogs")
     image = base / "image"
     with open(image, "wb") as file:
         file.truncate(96 << 20)
@@ -590,7 +591,8 @@ def _drop_from_another_process(here: World, text: str) -> str:
 def strace(place: Path, service: Running, *expressions: str) -> Iterator[None]:
     """Attached to every thread of the service while the context lasts, or until it ends."""
     if shutil.which("strace") is None:
-        pytest.skip("no strace")
+        assert "CI" not in os.environ, "strace is missing"
+        pytest.skip("needs strace: apt-get install -y strace")
     said = place / "strace"
     command = ["strace", "-f", "-q", "-o", os.devnull, "-p", str(service.process.pid)]
     options = [word for each in expressions for word in ("-e", each)]
