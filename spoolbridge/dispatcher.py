@@ -23,7 +23,8 @@ from spoolbridge.errors import MessageError, SpoolError, TokenRefusedError, Unkn
 from spoolbridge.intake import Intake
 from spoolbridge.outcome import Closed, Refused, Sent
 from spoolbridge.outgoing import OutgoingMessage
-from spoolbridge.posting import Cancelled, NotNowError, Posting, Reused
+from spoolbridge.posting import Outcome, Posting, Reused
+from spoolbridge.tries import Cancelled, NotNowError
 from spoolbridge.waiting import in_thread
 
 RESCAN = 2.0  # seconds; what no event told of is found within them
@@ -243,7 +244,7 @@ class Dispatcher:
             await asyncio.sleep(_LEASE_LOOK)
         return None
 
-    async def _settle(self, claim: Claim, outcome: Sent | Refused | Closed | Cancelled | Reused) -> bool:
+    async def _settle(self, claim: Claim, outcome: Outcome) -> bool:
         try:
             if isinstance(outcome, Sent):
                 await in_thread(claim.sent)

@@ -21,18 +21,22 @@ from spoolbridge.errors import MessageError
 MAGIC = "Spoolbridge: 1"
 LONGEST = 4096  # bytes
 _MOST_MENTIONS = 100  # ids in allowed_mentions (Create Message)
+_LONGEST_NAME = 100  # characters of a thread's name (Start Thread)
+_LONGEST_KEY = 200  # characters of a Dedupe-Key
 
 
 class Options(NamedTuple):
     """What a header may ask for; ids as integers, `not_after` in unix seconds."""
 
     reply_to: int | None = None
-    thread: int | None = None
+    thread: int | str | None = None  # the id of one, or the name of one that may have to be made
     rig: str | None = None
     mentions: tuple[int, ...] | None = ()  # None: every user that the text names
     not_after: float | None = None
     silent: bool = False
     suppress_embeds: bool = False
+    dedupe_key: str | None = None
+    react: str | None = None  # an emoji for the message `reply_to`
 
 
 def parse(text: str) -> tuple[Options, str]:
@@ -97,6 +101,31 @@ def _id(value: str) -> int:
     return int(value)
 
 
+def _thread(value: str) -> int | str:
+    if value.isascii() and value.isdigit():
+        return _id(value)
+    if not 1 <= len(value) <= _LONGEST_NAME:
+        raise ValueError(f"a thread's id, or its name of at most {_LONGEST_NAME} characters")
+    return value
+
+
+def _key(value: str) -> str:
+    if not 1 <= len(value) <= _LONGEST_KEY:
+        raise ValueError(f"a text of at most {_LONGEST_KEY} characters that is the same for the same message")
+    return value
+
+
+def _emoji(value: str) -> str:
+    from spoolbridge.discord import routes  # lazily: `send` hardly ever reacts
+    from spoolbridge.errors import RefusedError
+
+    try:
+        routes.emoji_name(value)
+    except RefusedError:
+        raise ValueError("one emoji such as ✅, or name:id of the guild's own") from None
+    return value
+
+
 def _rig(value: str) -> str:
     if not re.fullmatch(r"[\w./ -]{1,80}", value):
         raise ValueError("a rig's name: letters, digits, _ - . /")
@@ -137,11 +166,13 @@ def _only(word: str) -> Callable[[str], bool]:
 #: Key → the option's name, and how its value is read (ValueError says the form).
 _READERS: dict[str, tuple[str, Callable[[str], object]]] = {
     "Reply-To": ("reply_to", _id),
-    "Thread": ("thread", _id),
+    "Thread": ("thread", _thread),
     "Rig": ("rig", _rig),
     "Mentions": ("mentions", _mentions),
     "Not-After": ("not_after", _time),
     "Silent": ("silent", _only("yes")),
     "Embeds": ("suppress_embeds", _only("suppress")),
+    "Dedupe-Key": ("dedupe_key", _key),
+    "React": ("react", _emoji),
 }
 KEYS = tuple(_READERS)

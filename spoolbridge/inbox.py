@@ -16,6 +16,7 @@ from pathlib import Path
 from spoolbridge.errors import SpoolError
 from spoolbridge.spool import Spool
 
+_QUOTED = 100  # characters of a message that is gone
 _NAME = re.compile(r"\d+\.D(\d+)\.discord(?::2,([A-Z]*))?")
 
 
@@ -62,6 +63,21 @@ def find(spool: Spool, reference: str) -> Received:
     if match and os.path.isfile(reference):  # moved out of the spool by its reader
         return _load(int(match[1]), "", Path(reference), True)
     raise SpoolError(f"no incoming message {reference!r}", "list them with: spoolbridge inbox")
+
+
+def quoted(spool: Spool, channel: str, message_id: int) -> str:
+    """The line that stands for a message which is gone from Discord: what it said, if that is still here."""
+    for box in ("new", "cur"):
+        for name in spool.names(f"incoming/{channel}/{box}"):
+            match = _NAME.fullmatch(name)
+            if match and int(match[1]) == message_id:
+                with suppress(FileNotFoundError):
+                    path = spool.root / "incoming" / channel / box / name
+                    said = _load(message_id, channel, path, read=True)
+                    text = " ".join(said.text.split())
+                    cut = text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…"
+                    return f"> {said.author}: {cut} (deleted since)"
+    return "> (a message that was deleted)"
 
 
 def mark_read(message: Received) -> Path:

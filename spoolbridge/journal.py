@@ -6,7 +6,8 @@ with a checkpoint of all that is unresolved, so that a start reads one file, and
 that comes back makes it look further.
 
 Records: `try`, `sent`, `not-sent`, `unknown` (the request may have been carried out: what tells a
-5xx from a crash), `failed`, `checkpoint`.
+5xx from a crash), `failed`, `same` (not posted: an entry with its Dedupe-Key was), `thread-try` and
+`thread` (one was made or found for the entry), `checkpoint`.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from spoolbridge import atomic, identity
+from spoolbridge.outgoing import PLAIN, Form
 
 FILE = "journal.jsonl"
 _NEXT = "journal.next"
-POISON = 3  # crashes while posting one part
+POISON = 3  # crashes while posting one part, or while making a thread
+KEY_HOLDS = 24 * 3600.0  # seconds for which a Dedupe-Key stands for its message
 
 
 @dataclass
@@ -55,9 +58,13 @@ class History:
     """What is known of one entry in one channel."""
 
     parts: int = 0
-    stamp: str = ""
+    form: Form = PLAIN
     failed: str = ""
     part: dict[int, PartHistory] = field(default_factory=dict)
+    #: The thread that its `Thread` name was found to be; known of the channel it was dropped for.
+    thread: int | None = None
+    #: Tries to make that thread of which nothing is known.
+    thread_tries: int = 0
 
     @property
     def sent(self) -> bool:
@@ -65,7 +72,8 @@ class History:
 
     @property
     def resolved(self) -> bool:
-        return self.sent or bool(self.failed)
+        found = self.thread is not None and not self.part  # what became of it is told under the thread
+        return self.sent or bool(self.failed) or found
 
 
 class Journal:
@@ -80,6 +88,8 @@ class Journal:
         #: What is known of these does not begin in this file, and is all there.
         self._whole: set[tuple[str, int]] = set()
         self._owners: dict[int, str] = {}
+        #: Digest of channel and Dedupe-Key → (ID, channel or thread id, time) of the last entry with it.
+        self._keys: dict[str, tuple[str, int, float]] = {}
         if not atomic.exists(FILE, at=state) and atomic.exists(_NEXT, at=state):
             os.rename(_NEXT, FILE, src_dir_fd=state, dst_dir_fd=state)  # died between two renames
         self.torn = atomic.cut_torn_tail(FILE, at=state)
@@ -108,14 +118,41 @@ class Journal:
                         self._owners.setdefault(record["message"], record["id"])
             return self._owners.get(message_id)
 
+    def twin(self, key: str, *, but: str) -> tuple[int, str] | None:
+        """The message and the ID of another entry with this key that was sent in the last 24 hours."""
+        since = self._clock() - KEY_HOLDS
+        with self._lock:
+            if key not in self._keys and since < self._since:
+                for record in self._records_since(since, having=key):
+                    self._keys[key] = record["id"], record["channel"], record["at"]
+            entry_id, channel_id, at = self._keys.get(key, ("", 0, 0.0))
+            history = self._known((entry_id, channel_id)) if entry_id not in ("", but) else None
+        if history is None or not history.sent or at < since:
+            return None
+        return history.part[1].message_id or 0, entry_id
+
     def tried(
-        self, entry_id: str, channel_id: int, part: int, *, parts: int, stamp: str, digest: str,
-        files: list[list[Any]],
+        self, entry_id: str, channel_id: int, part: int, *, parts: int, form: Form, digest: str,
+        files: list[list[Any]], key: str = "",
     ) -> None:  # fmt: skip
         """Durable when it returns. Raises OSError: then nothing may be posted."""
+        told: dict[str, Any] = {**form._asdict(), "key": key}
+        more = {name: value for name, value in told.items() if value}
         self._append(
-            "try", entry_id, channel_id, part=part, parts=parts, stamp=stamp, digest=digest, files=files
+            "try", entry_id, channel_id, part=part, parts=parts, digest=digest, files=files, **more
         )
+
+    def same(self, entry_id: str, channel_id: int, message_id: int, twin: str) -> None:
+        """Not posted, for the entry `twin` with the same key was, as that message."""
+        self._append("same", entry_id, channel_id, part=1, message=message_id, guild=None, twin=twin)
+
+    def making_thread(self, entry_id: str, channel_id: int) -> None:
+        """Durable before a thread is made: that request has no nonce."""
+        self._append("thread-try", entry_id, channel_id)
+
+    def thread(self, entry_id: str, channel_id: int, thread_id: int | None) -> None:
+        """The entry's parts go there, whatever bears its name later. None: to none yet."""
+        self._append("thread", entry_id, channel_id, thread=thread_id)
 
     def sent(self, entry_id: str, channel_id: int, part: int, message_id: int, guild_id: int | None) -> None:
         self._append("sent", entry_id, channel_id, part=part, message=message_id, guild=guild_id)
@@ -154,6 +191,8 @@ class Journal:
             return
         if record["kind"] == "sent":
             self._owners[record["message"]] = record["id"]
+        if record.get("key"):
+            self._keys[record["key"]] = record["id"], record["channel"], record["at"]
         key = (record["id"], record["channel"])
         fold(self._histories.setdefault(key, History()), record)
 
@@ -165,7 +204,7 @@ class Journal:
             "at": round(now, 3),
             "kind": "checkpoint",
             "unresolved": [
-                {"id": entry_id, "channel": channel_id, **asdict(each)}
+                {"id": entry_id, "channel": channel_id, **asdict(each), **each.form._asdict()}
                 for (entry_id, channel_id), each in unresolved.items()
             ],
         }
@@ -180,6 +219,7 @@ class Journal:
             os.rename(_NEXT, FILE, src_dir_fd=self._state, dst_dir_fd=self._state)
             atomic.sync_directory(self._state)
             self._histories, self._whole, self._owners = unresolved, set(unresolved), {}
+            self._keys = {}
         before, self._fd = self._fd, self._open()  # in this order: a closed descriptor is soon another file's
         os.close(before)
         self._since = now
@@ -242,7 +282,7 @@ def lookup(state: int, entry_id: str) -> dict[str, Any]:
     oldest = f"journal-{entry_id[:4]}-{entry_id[4:6]}-{entry_id[6:8]}.jsonl"
     older = sorted(name for name in os.listdir(state) if name.startswith("journal-") and name >= oldest)
     for record in (each for name in (*older, FILE) for each in read(state, name, having=entry_id)):
-        if record.get("id") == entry_id and record["kind"] == "sent":
+        if record.get("id") == entry_id and record["kind"] in ("sent", "same"):
             messages[record["part"]] = record["message"]
             found = {"channel_id": record["channel"], "guild_id": record["guild"]}
     return {**found, "message_ids": tuple(messages[part] for part in sorted(messages))} if found else {}
@@ -255,14 +295,20 @@ def fold(history: History, record: dict[str, Any]) -> None:
         for each in history.part.values():
             each.first_unknown, each.pending, each.crashes = each.unresolved, None, 0
         return
+    if record["kind"] in ("thread-try", "thread"):
+        history.thread = record.get("thread")
+        history.thread_tries = history.thread_tries + 1 if record["kind"] == "thread-try" else 0
+        return
     part = history.part.setdefault(record["part"], PartHistory())
     if record["kind"] == "try":
-        history.parts, history.stamp, history.failed = record["parts"], record["stamp"], ""
+        history.parts, history.form, history.failed = record["parts"], _form(record), ""
         if part.pending is not None:
             part.crashes += 1
             part.first_unknown = part.unresolved
         part.pending, part.digest, part.files = record["at"], record["digest"], record["files"]
-    elif record["kind"] == "sent":
+    elif record["kind"] in ("sent", "same"):
+        if record["kind"] == "same":
+            history.parts = 1
         part.message_id, part.pending, part.first_unknown, part.crashes = record["message"], None, None, 0
     elif record["kind"] == "unknown":
         part.first_unknown, part.pending, part.crashes = part.unresolved, None, 0
@@ -274,7 +320,12 @@ def fold(history: History, record: dict[str, Any]) -> None:
 
 def _restored(each: dict[str, Any]) -> History:
     parts = {int(number): PartHistory(**part) for number, part in each["part"].items()}
-    return History(each["parts"], each["stamp"], each["failed"], parts)
+    thread, tries = each.get("thread"), each.get("thread_tries", 0)
+    return History(each["parts"], _form(each), each["failed"], parts, thread, tries)
+
+
+def _form(record: dict[str, Any]) -> Form:
+    return Form(*(record.get(name, "") for name in Form._fields))
 
 
 def _line(record: dict[str, Any]) -> bytes:

@@ -7,6 +7,7 @@ decides with it, and the spool settles the entry by it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Refused:
     reason: str
     code: int = 0
     status: int = 0
+    #: What of it was refused: without that, the rest may pass.
+    about: Literal["message", "reply", "files"] = "message"
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,20 @@ class OutgoingMessage(NamedTuple):
         return f"<OutgoingMessage of {len(self.text)} characters, {self.files}, {self.options}>"
 
 
+class Form(NamedTuple):
+    """What the parts depend on besides the message. Fixed once any of them may be on Discord, so that
+    whoever asks again asks for the same."""
+
+    stamp: str = ""
+    #: The line that stands for the message it answers, which is gone; empty: it answers that.
+    quote: str = ""
+    #: The line that says why the files come behind the text; empty: they come with its first part.
+    note: str = ""
+
+
+PLAIN = Form()
+
+
 class Part(NamedTuple):
     """One Create Message request: its text and, with the first part, the files."""
 
@@ -102,35 +116,62 @@ def parse(name: str, body: bytes | None, files: Mapping[str, bytes] | None = Non
             return OutgoingMessage("", (_file(identity.original(name), body),))
         raise MessageError(_not_text(body), "write UTF-8 text, or name the file by its type, such as .png")
     options, text = header.parse(text)
+    if options.react is not None:
+        return _reaction(text, attached, options)
     if not text.strip() and not attached:
         raise MessageError("the message is empty")
     return OutgoingMessage(text, attached, options)
 
 
-def compose(message: OutgoingMessage, stamp: str = "") -> list[Part]:
+def _reaction(text: str, attached: Sequence[File], options: Options) -> OutgoingMessage:
+    if text.strip() or attached:
+        raise MessageError("a reaction carries neither text nor files", "drop those as a message of its own")
+    if options.reply_to is None:
+        raise MessageError("React needs Reply-To", "add the id of the message to react to")
+    return OutgoingMessage("", (), options)
+
+
+def compose(message: OutgoingMessage, form: Form = PLAIN) -> list[Part]:
     """The parts to post: the rig's prefix and a late stamp on the first, the files with the first.
 
-    More than five parts become the first and the whole as a file. The same message and stamp give
-    the same parts, whenever they are asked for.
+    More than five parts become the first and the whole as a file. The same message and form give the
+    same parts, whenever they are asked for.
     """
     prefix = f"[{message.options.rig}] " if message.options.rig else ""
-    whole = f"{prefix}{stamp}\n{message.text}" if stamp else prefix + message.text
+    whole = f"{prefix}{form.stamp}\n{message.text}" if form.stamp else prefix + message.text
+    if form.quote:
+        whole = f"{form.quote}\n{whole}"
     # What five parts cannot hold is not split to find that out: somebody may have dropped a log file.
-    parts = split.split(whole) if len(whole) <= MOST_PARTS * split.LIMIT else []
-    if len(parts) > MOST_PARTS or len(whole) > MOST_PARTS * split.LIMIT:
-        return [_beginning(whole, message)]
-    return [
-        Part(content, message.files if number == 0 else ())
-        for number, content in enumerate(parts or [""])
-    ]
+    room = MOST_PARTS * split.LIMIT
+    texts = split.split(f"{whole}\n{form.note}" if form.note else whole) if len(whole) <= room else []
+    files = message.files
+    if len(texts) > MOST_PARTS or len(whole) > room:
+        texts = [_beginning(whole, form.note)]
+        files = (File("message.md", message.text.encode(), "text/markdown"), *message.files)
+    return _with_files(texts or [""], files, apart=bool(form.note))
 
 
-def _beginning(whole: str, message: OutgoingMessage) -> Part:
-    """The first part, and the text as a file."""
-    room = split.LIMIT - split.units(_CUT_NOTE)
-    first = split.split(whole.lstrip()[: 4 * split.LIMIT], room)[0]
-    attached = File("message.md", message.text.encode(), "text/markdown")
-    return Part(first.rstrip() + _CUT_NOTE, (attached, *message.files))
+def _with_files(texts: Sequence[str], files: tuple[File, ...], *, apart: bool) -> list[Part]:
+    """`apart`: behind the texts. What one message cannot hold comes behind them in any case."""
+    first = () if apart else files[:MOST_FILES]
+    rest = files[len(first) :]
+    parts = [Part(text, first if number == 0 else ()) for number, text in enumerate(texts)]
+    behind = (rest[start : start + MOST_FILES] for start in range(0, len(rest), MOST_FILES))
+    return [*parts, *(Part("", each) for each in behind)]
+
+
+def _beginning(whole: str, note: str) -> str:
+    """As much of a text as one part holds beside the line that says where the rest is."""
+    ending = f"\n{note}" if note else _CUT_NOTE
+    first = split.split(whole.lstrip()[: 4 * split.LIMIT], split.LIMIT - split.units(ending))[0]
+    return first.rstrip() + ending
+
+
+def apart_note(files: Sequence[File]) -> str:
+    """The line for `Form.note`: what could not go with the text."""
+    names = ", ".join(file.name for file in files[:3])
+    more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+    return f"-# could not be attached: {names}{more}"
 
 
 def late_stamp(written: float, now: float) -> str:
@@ -140,7 +181,7 @@ def late_stamp(written: float, now: float) -> str:
     return f"(written {clock}, delayed {_in_words(int((now - written) // 60))})"
 
 
-def payload(message: OutgoingMessage, part: Part, nonce: str, *, first: bool) -> dict[str, object]:
+def payload(message: OutgoingMessage, part: Part, nonce: str, *, reply: bool) -> dict[str, object]:
     """The body of Create Message. `allowed_mentions` is always there: Discord's default pings everyone."""
     options = message.options
     flags = _SUPPRESS_NOTIFICATIONS * options.silent | _SUPPRESS_EMBEDS * options.suppress_embeds
@@ -152,7 +193,7 @@ def payload(message: OutgoingMessage, part: Part, nonce: str, *, first: bool) ->
     }
     if flags:
         body["flags"] = flags
-    if first and options.reply_to is not None:
+    if reply and options.reply_to is not None:
         body["message_reference"] = {"message_id": str(options.reply_to)}
     return body
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from spoolbridge import __version__, atomic, backoff, guild, lock, status
+from spoolbridge import __version__, atomic, backoff, guild, inbox, lock, status
 from spoolbridge.channels import Watched
 from spoolbridge.cursor import Cursors
 from spoolbridge.deliveries import Delivery
@@ -32,10 +33,11 @@ from spoolbridge.incoming_file import IncomingFile
 from spoolbridge.intake import Intake
 from spoolbridge.journal import Journal
 from spoolbridge.poller import Poller
-from spoolbridge.posting import NotNowError, Posting
+from spoolbridge.posting import Posting
 from spoolbridge.readback import Bot
 from spoolbridge.settings import Settings
 from spoolbridge.spool import Spool
+from spoolbridge.tries import NotNowError
 from spoolbridge.waiting import in_thread
 from spoolbridge.watcher import Watcher
 
@@ -200,7 +202,11 @@ async def _built(
         client = await stack.enter_async_context(DiscordClient(settings.token, api_url=settings.api_url))
         log.info("spool %s held by process %s", spool.root, lock.holder(spool))
         bot = await _identify(client, settings)
-        posting = Posting(journal, client, bot, sleep=_do_not_wait if once else asyncio.sleep)
+        posting = Posting(
+            journal, client, bot,
+            quote=functools.partial(inbox.quoted, spool), max_upload=settings.max_upload,
+            sleep=_do_not_wait if once else asyncio.sleep,
+        )  # fmt: skip
         dispatcher = Dispatcher(Intake(spool), posting, registry)
         watcher = Watcher(spool.root, dispatcher.ring)
         await in_thread(watcher.start)

@@ -20,6 +20,7 @@ TOML = "spoolbridge.toml"
 DEFAULT_API_URL = "https://discord.com/api/v10"
 DEFAULT_POLL = ("mayor-*",)
 DEFAULT_POLL_INTERVAL = 15.0  # seconds
+DEFAULT_MAX_UPLOAD = 10 << 20  # bytes a file; any server takes them (discord-api-docs #8572)
 SHORTEST_POLL_INTERVAL = 0.05  # seconds; an emulator may be asked more often than Discord
 
 #: Setting → its key in spoolbridge.toml. The token has none: it belongs in a 0600 file.
@@ -31,6 +32,7 @@ KEYS = {
     "SPOOLBRIDGE_API_URL": "api_url",
     "SPOOLBRIDGE_POLL": "poll",
     "SPOOLBRIDGE_POLL_INTERVAL": "poll_interval",
+    "SPOOLBRIDGE_MAX_UPLOAD": "max_upload",
     "SPOOLBRIDGE_GT": "gt",
 }
 TOKEN = "DISCORD_BOT_TOKEN"  # noqa: S105  (the setting's name, not its value)
@@ -51,6 +53,7 @@ class Settings(NamedTuple):
     api_url: str = DEFAULT_API_URL
     poll: tuple[str, ...] = DEFAULT_POLL
     poll_interval: float = DEFAULT_POLL_INTERVAL
+    max_upload: int = DEFAULT_MAX_UPLOAD
     gt: str = "auto"
     #: The Gas Town around us, where there is one.
     town: Path | None = None
@@ -111,6 +114,8 @@ def _settings(values: Mapping[str, str], routes: Mapping[str, str], cwd: Path, t
             values, "SPOOLBRIDGE_POLL_INTERVAL", _interval, f"seconds, at least {SHORTEST_POLL_INTERVAL}"
         )
         or DEFAULT_POLL_INTERVAL,
+        max_upload=_checked(values, "SPOOLBRIDGE_MAX_UPLOAD", _size, "a size such as 10MiB")
+        or DEFAULT_MAX_UPLOAD,
         gt=_checked(values, "SPOOLBRIDGE_GT", _switch, "auto or off") or "auto",
         town=town,
         routes=dict(routes),
@@ -147,6 +152,15 @@ def _interval(text: str) -> float:
     if not SHORTEST_POLL_INTERVAL <= seconds < float("inf"):
         raise ValueError(text)
     return seconds
+
+
+def _size(text: str) -> int:
+    """Bytes, from `10MiB`, `500 kB` or a plain number."""
+    number, unit = text.rstrip("BKMibkm ").strip(), text.strip().lstrip("0123456789. ").lower()
+    units = {"": 1, "b": 1, "kb": 1000, "kib": 1 << 10, "mb": 1000_000, "mib": 1 << 20}
+    if unit not in units or not number.replace(".", "", 1).isdecimal():
+        raise ValueError(text)
+    return int(float(number) * units[unit])
 
 
 def _switch(text: str) -> str:

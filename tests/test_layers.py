@@ -20,11 +20,14 @@ ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
         "errors outcome atomic backoff identity waiting rendering split watcher emulator",
-        "settings channels header ready journal handed discord",
-        "claim outgoing incoming cursor",
-        "spool deliveries mail readback guild",
-        "intake lock status failures inbox sending posting evidence places "
+        "settings channels ready handed discord",
+        "header claim incoming cursor",
+        "outgoing",
+        "journal",
+        "spool deliveries mail readback guild threads",
+        "intake lock status failures inbox sending tries evidence places "
         "incoming_file inbox_file mail_files gt",
+        "posting",
         "gt_mail dispatcher poller comparison doctor",
         "service audit",
         "mcp_server demo",

@@ -13,13 +13,21 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import aiohttp
 
 from spoolbridge.discord.breaker import TURNED_AWAY
 from spoolbridge.discord.bucket import number
-from spoolbridge.discord.codes import CLOSED, MEANINGS, MISSING_PERMISSION, TRANSIENT, UNKNOWN_MESSAGE
+from spoolbridge.discord.codes import (
+    CLOSED,
+    FILES_REFUSED,
+    MEANINGS,
+    MISSING_PERMISSION,
+    REPLY_REFUSED,
+    TRANSIENT,
+    UNKNOWN_MESSAGE,
+)
 from spoolbridge.discord.routes import Route
 from spoolbridge.errors import (
     ChannelClosedError,
@@ -41,7 +49,7 @@ MOST_DETAILS = 3
 #: What `Answer.data` is where the body is no JSON, or not the whole of it; None is JSON's null.
 UNREADABLE: Final = object()
 
-_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TIMED_OUT, _TOO_MANY = 401, 403, 404, 408, 429
+_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TIMED_OUT, _TOO_LARGE, _TOO_MANY = 401, 403, 404, 408, 413, 429
 _SNOWFLAKE = re.compile(r"[0-9]{1,20}")
 _QUOTED = re.compile(r'"[^"]*"?|“[^”]*”?|`[^`]*`?')
 
@@ -110,7 +118,16 @@ def outcome_of(answer: Answer, *, retrying: bool = False, files: bool = False) -
         return Sent(0)
     if answer.code in CLOSED and not (files and answer.code == MISSING_PERMISSION):
         return Closed(reason_of(answer), answer.code)
-    return Refused(reason_of(answer), answer.code, answer.status)
+    return Refused(reason_of(answer), answer.code, answer.status, _refused_part(answer, files=files))
+
+
+def _refused_part(answer: Answer, *, files: bool) -> Literal["message", "reply", "files"]:
+    """What the refusal is about; a missing permission to a post with files may be the one to attach."""
+    faulty = {path.partition(".")[0] for path, _, _ in flattened(answer.fields.get("errors"))}
+    if answer.code in REPLY_REFUSED or faulty == {"message_reference"}:
+        return "reply"
+    about_files = answer.status == _TOO_LARGE or answer.code in FILES_REFUSED | {MISSING_PERMISSION}
+    return "files" if files and (about_files or faulty in ({"files"}, {"attachments"})) else "message"
 
 
 def _posted(answer: Answer) -> Outcome:

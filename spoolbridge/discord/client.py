@@ -181,6 +181,29 @@ class DiscordClient:
         answer = await self._connection.call(routes.active_threads(guild_id))
         return _objects(_object(answer).get("threads"))
 
+    async def archived_threads(self, channel_id: int) -> AsyncIterator[list[JsonObject]]:
+        """Pages of a channel's archived public threads, the last archived first.
+
+        Needs Read Message History (50001 or 50013 without it).
+        """
+        query = {"limit": str(PAGE)}
+        while True:
+            answer = _object(await self._connection.call(routes.archived_threads(channel_id), query=query))
+            threads = _objects(answer.get("threads"))
+            yield threads
+            if not threads or not answer.get("has_more"):
+                return
+            oldest = str(_object_in(threads[-1], "thread_metadata")["archive_timestamp"])
+            if query.get("before") == oldest:
+                return
+            query["before"] = oldest
+
+    async def start_thread(self, channel_id: int, name: str, *, kind: int) -> JsonObject:
+        """Make a thread of that name without a message of its own. Names are not unique, and this request
+        has no nonce: look first. `kind` must be said, for Discord's default is a private thread."""
+        body = Body.json({"name": name, "type": kind})
+        return _object(await self._connection.call(routes.start_thread(channel_id), body=body))
+
     async def roles(self, guild_id: int) -> list[JsonObject]:
         return _list(await self._connection.call(routes.guild_roles(guild_id)))
 
@@ -204,6 +227,13 @@ def _objects(data: object) -> list[JsonObject]:
     if not isinstance(data, list) or not all(isinstance(each, dict) for each in data):
         raise _unreadable()
     return data
+
+
+def _object_in(json: JsonObject, key: str) -> JsonObject:
+    inner = json.get(key)
+    if not isinstance(inner, dict):
+        raise _unreadable()
+    return inner
 
 
 def _id_of(message: JsonObject) -> int:

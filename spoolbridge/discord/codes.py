@@ -20,6 +20,10 @@ TRANSIENT = frozenset({40004, 40006, 40062, 130000})
 #: to attach is one of the permissions that may be missing.)
 FILES_REFUSED = frozenset({30015, 40005, 50045, 400001})
 
+#: It is the answer to a message that was refused; the text alone may pass. (A message that is gone is told
+#: by 50035 with the fault in `message_reference`.)
+REPLY_REFUSED = frozenset({160002, 160009, 160010})
+
 _EDIT = "change the text and drop it again"
 _WAIT = "nothing: the bridge waits and tries again"
 _OPERATOR = "the server's admins can change it"

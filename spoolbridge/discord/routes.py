@@ -106,6 +106,14 @@ def active_threads(guild_id: int) -> Route:
     return _route("GET", "/guilds/{guild_id}/threads/active", guild_id=guild_id)
 
 
+def archived_threads(channel_id: int) -> Route:
+    return _route("GET", "/channels/{channel_id}/threads/archived/public", channel_id=channel_id)
+
+
+def start_thread(channel_id: int) -> Route:
+    return _route("POST", "/channels/{channel_id}/threads", channel_id=channel_id)
+
+
 def guild_roles(guild_id: int) -> Route:
     return _route("GET", "/guilds/{guild_id}/roles", guild_id=guild_id)
 

@@ -66,16 +66,33 @@ GUARDS = (
     ),
     Guard(
         "past the nonce window the channel is read back",
-        "posting.py", "return 0 <= self._clock() - known.unresolved < NONCE_WINDOW", "return True",
+        "tries.py", "return 0 <= self._clock() - known.unresolved < NONCE_WINDOW", "return True",
         _UNORDERED_LATER,
     ),
     Guard(
         "what was posted already is not posted again",
-        "posting.py", "if history.sent:\n", "if False:\n", "tests/flow/test_outbound.py",
+        "posting.py", "if not history.sent:\n", "if True:\n", "tests/flow/test_outbound.py",
     ),
     Guard(
         "a part that is known to be sent is not tried",
-        "posting.py", "if known.message_id is not None:\n", "if False:\n", _KILLS,
+        "tries.py", "if known.message_id is not None:\n", "if False:\n", _KILLS,
+    ),
+    Guard(
+        "a thread is looked for by its name before it is made",
+        "threads.py", "found = await self._named(channel_id, str(wanted))", "found = None", _KILLS,
+    ),
+    Guard(
+        "which thread an entry goes to is noted",
+        "threads.py", "if history.thread is not None:\n", "if False:\n",
+        "tests/flow/test_outbound_content.py",
+    ),
+    Guard(
+        "the form of what may be on Discord is kept",
+        "journal.py", "_form(record), \"\"\n", "PLAIN, \"\"\n", "tests/flow/test_outbound_content.py",
+    ),
+    Guard(
+        "a Dedupe-Key stands for one message",
+        "posting.py", "if found is None:\n", "if True:\n", "tests/flow/test_outbound_content.py",
     ),
     Guard(
         "three deaths in a post are poison",
@@ -156,7 +173,7 @@ GUARDS = (
     ),
     Guard(
         "nothing is posted where the try cannot be written",
-        "posting.py", "raise _UnwrittenError from error", "asked = False", "tests/flow/test_recovery.py",
+        "tries.py", "raise _UnwrittenError from error", "asked = False", "tests/flow/test_recovery.py",
     ),
     Guard(
         "an id is listed as handed over before its cursor moves",
@@ -180,8 +197,9 @@ def goes_red(guard: Guard) -> bool:
         module.write_text(text.replace(guard.text, guard.without), "utf-8")
         marks = "sweep or not sweep"
         ended = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-q", "-m", marks, "--no-header", "-p", "no:cacheprovider",
-             "--deselect", f"{_KILLS}::test_killed_at_every_pair_of_calls", *guard.tests.split()],
+            [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-m", marks, "--no-header",
+             "-p", "no:cacheprovider", "--deselect",
+             f"{_KILLS}::test_killed_at_every_pair_of_calls", *guard.tests.split()],
             cwd=copy, capture_output=True, text=True, check=False,
             env={"PYTHONPATH": str(copy), "PATH": "/usr/bin:/bin"},
         )  # fmt: skip

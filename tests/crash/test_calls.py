@@ -36,6 +36,7 @@ import signal
 signal.signal(signal.SIGIO, signal.SIG_IGN)
 from spoolbridge.intake import Intake
 from spoolbridge.journal import Journal
+from spoolbridge.outgoing import Form
 from spoolbridge.spool import Spool
 from spoolbridge import atomic
 os.mkdir(root / "tmp" / "BEGIN")
@@ -48,7 +49,7 @@ with spool.at("state") as state:
     intake = Intake(spool)
     for settle in ("sent", "failed"):
         claim = intake.claim("mayor-villa")
-        journal.tried(claim.id, 5, 1, parts=1, stamp="", digest="", files=[])
+        journal.tried(claim.id, 5, 1, parts=1, form=Form(), digest="", files=[])
         journal.sent(claim.id, 5, 1, 7, 9)
         claim.sent() if settle == "sent" else claim.failed("no")
 """

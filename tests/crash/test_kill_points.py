@@ -32,6 +32,24 @@ class Life:
     later: float = 0.0
 
 
+def _into_a_thread(world: World) -> None:
+    world.drop("Spoolbridge: 1\nThread: Deploys\n\nhello")
+
+
+def _a_reaction(world: World) -> None:
+    said = world.emulator.say(CHANNEL, "deploy?", author="spoolbridge-tester", kind="bot")
+    world.drop(f"Spoolbridge: 1\nReply-To: {said}\nReact: 👍\n\n")
+
+
+def _files_refused(world: World) -> None:
+    world.emulator.guild.max_file = 2
+    world.drop("look", files={"chart.png": b"\x89PNG"})
+
+
+def _an_answer_to_nothing(world: World) -> None:
+    world.drop(f"Spoolbridge: 1\nReply-To: {world.emulator.guild.id}\n\nhello")
+
+
 def _refused(world: World) -> None:
     world.drop("!!automod please")
     world.dropped.clear()
@@ -42,6 +60,10 @@ LIVES = [
     Life("a long drop", lambda world: world.drop(LONG)),
     Life("a long drop, found later", lambda world: world.drop(LONG), later=200.0),
     Life("a refused drop", _refused, failed=1),
+    Life("a drop into a new thread", _into_a_thread),
+    Life("a reaction", _a_reaction),
+    Life("a drop whose files are refused", _files_refused, failed=1),
+    Life("an answer to what is gone", _an_answer_to_nothing, later=200.0),
     Life("a mailed answer", lambda world: world.say("what is up?"), mailed=True),
     Life("an answer", lambda world: world.say("what is up?")),
 ]
@@ -56,8 +78,43 @@ async def points(base: Path, forks: Zygote, life: Life) -> int:
         return sum("n" in each and each["call"] != "send" for each in quiet.trace())
 
 
+def _in_the_thread(world: World) -> None:
+    [thread] = [each for each in world.emulator.guild.by_id.values() if each.is_thread]
+    assert ["hello"] == [each["content"] for each in world.emulator.messages(thread.id) if not each["type"]]
+    assert 1 == len(world.files("sent"))
+
+
+def _reacted(world: World) -> None:
+    [message] = world.emulator.messages(CHANNEL)
+    assert [("👍", 1)] == [(each["emoji"]["name"], each["count"]) for each in message["reactions"]]
+    assert ([], 1) == (world.posted(), len(world.files("sent")))
+
+
+def _text_alone(world: World) -> None:
+    assert ["look\n-# could not be attached: chart.png"] == world.posted()
+    [entry] = world.files("failed")
+    assert "40005" in Path(f"{entry}.why").read_text()
+
+
+def _quoting(world: World) -> None:
+    assert ["> (a message that was deleted)\nhello"] == world.posted()
+    assert 1 == len(world.files("sent"))
+
+
+#: What is checked of a life that does not end with its text in the channel.
+_CHECKS: dict[str, Callable[[World], None]] = {
+    "a drop into a new thread": _in_the_thread,
+    "a reaction": _reacted,
+    "a drop whose files are refused": _text_alone,
+    "an answer to what is gone": _quoting,
+}
+
+
 def check(world: World, life: Life) -> None:
-    if life.failed:
+    if life.name in _CHECKS:
+        assert world.files("outgoing") == world.files("sending") == []
+        _CHECKS[life.name](world)
+    elif life.failed:
         assert [] == world.posted()
         assert life.failed == len(world.files("failed"))
         assert world.files("outgoing") == world.files("sending") == world.files("sent") == []

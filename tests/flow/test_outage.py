@@ -37,9 +37,10 @@ from spoolbridge.incoming_file import IncomingFile
 from spoolbridge.intake import Intake
 from spoolbridge.journal import Journal
 from spoolbridge.poller import GUILD, Poller
-from spoolbridge.posting import LATE, Posting
+from spoolbridge.posting import Posting
 from spoolbridge.readback import Bot
 from spoolbridge.spool import Spool
+from spoolbridge.tries import LATE
 from tests.support.clock import FakeClock
 from tests.support.waiting import until
 

@@ -19,7 +19,7 @@ import pytest
 from spoolbridge import dispatcher
 from spoolbridge.errors import SpoolError, TokenRefusedError
 from spoolbridge.outgoing import compose, parse
-from spoolbridge.posting import ALONE, LATE, NONCE_WINDOW
+from spoolbridge.tries import ALONE, LATE, NONCE_WINDOW
 from tests.support.bridge import MESSAGES, READ_MESSAGE_HISTORY, SEND_MESSAGES, Bridge, bridging
 from tests.support.droppers import half_written
 from tests.support.waiting import until

@@ -12,13 +12,14 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from aiohttp import web
 
-from spoolbridge import atomic, identity, ready
+from spoolbridge import atomic, identity, inbox, ready
 from spoolbridge.channels import Channel, Registry
 from spoolbridge.discord.client import DiscordClient
 from spoolbridge.dispatcher import Dispatcher
@@ -81,7 +82,8 @@ class Bridge:
         await self.client.__aenter__()
         self.bot = Bot(self.emulator.guild.bot.id, self.emulator.guild.id)
         self.posting = Posting(
-            self.journal, self.client, self.bot, clock=self.clock,
+            self.journal, self.client, self.bot,
+            quote=partial(inbox.quoted, self.spool), clock=self.clock,
             sleep=self.clock.sleep if self.watched else self.clock.leap, jitter=lambda: 1.0,
         )  # fmt: skip
         self.intake = Intake(self.spool, clock=self.clock)
@@ -212,6 +214,15 @@ class Bridge:
             command = command.replace(word, value)
         subprocess.run(["sh", "-c", command], check=True, timeout=10)
         self.ring()
+
+    def retry_sent(self, entry: Entry) -> None:
+        """Move a sent entry back, as an operator may."""
+        subprocess.run(["mv", str(entry.path), str(self.box(entry.channel)) + "/"], check=True, timeout=10)
+        self.ring()
+
+    async def parked(self, channel: str) -> None:
+        """Return once the channel is closed to the bot."""
+        await until(lambda: channel in self.dispatcher.parked)
 
     async def quiet(self) -> None:
         """Return once nothing is dropped, claimed or under way."""

@@ -219,6 +219,41 @@ def test_a_missing_permission_with_files_may_be_the_one_to_attach() -> None:
     assert [Refused, Closed, Closed] == outcomes
 
 
+def invalid(*path: str) -> Answer:
+    """A form that Discord does not take, with the fault at that place."""
+    errors: dict[str, Any] = {"_errors": [{"code": "X", "message": "no"}]}
+    for each in reversed(path):
+        errors = {each: errors}
+    return coded(400, 50035, errors=errors)
+
+
+@pytest.mark.parametrize(
+    ("answer", "about"),
+    [
+        (invalid("message_reference"), "reply"),
+        (invalid("message_reference", "message_id"), "reply"),
+        (coded(400, 160002), "reply"),
+        (invalid("content"), "message"),
+        (coded(400, 200000), "message"),
+        (coded(413, 40005), "files"),
+        (coded(400, 50045), "files"),
+        (coded(400, 30015), "files"),
+        (coded(403, 50013), "files"),
+        (page(413), "files"),
+        (invalid("files", "0"), "files"),
+        (invalid("attachments", "0", "filename"), "files"),
+    ],
+)
+def test_what_of_a_message_was_refused(answer: Answer, about: str) -> None:
+    """Where it is the answer or the files, the text may pass; without files it is never the files."""
+    refused = outcome_of(answer, files=True)
+    assert isinstance(refused, Refused)
+    assert about == refused.about
+    plain = outcome_of(answer)
+    if isinstance(plain, Refused):
+        assert (about if about == "reply" else "message") == plain.about
+
+
 @pytest.mark.parametrize("answer", [coded(401, 0), coded(401, 50014), page(401), coded(401, 40001)])
 def test_a_refused_token_is_raised(answer: Answer) -> None:
     """It is nothing of this message's: everything has to stop."""

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from spoolbridge import atomic, identity, journal
 from spoolbridge.journal import POISON, History, Journal, PartHistory, fold
+from spoolbridge.outgoing import PLAIN, Form
 from tests.support.clock import FakeClock
 from tests.support.crashes import Killed, fail_at, kill_at
 from tests.support.powercut import recorded
@@ -59,7 +60,7 @@ class Desk:
 
     def tried(self, entry_id: str = A, part: int = 1, *, channel: int = VILLA, parts: int = 1) -> None:
         self.journal.tried(
-            entry_id, channel, part, parts=parts, stamp="(late)", digest=f"digest {part}", files=FILES
+            entry_id, channel, part, parts=parts, form=Form("(late)"), digest=f"digest {part}", files=FILES
         )
 
     def sent(self, entry_id: str = A, part: int = 1, *, channel: int = VILLA, message: int = 5) -> None:
@@ -168,7 +169,7 @@ class TestFold:
         everything = [model.message is not None for model in models.values()]
         assert history.sent == (bool(tries) and history.parts == sum(everything)), sequence
         assert history.resolved == (history.sent or failed), sequence
-        assert (f"stamp {tries[-1]:.1f}" if tries else "") == history.stamp, sequence
+        assert (f"stamp {tries[-1]:.1f}" if tries else "") == history.form.stamp, sequence
 
     def test_three_crashes_are_poison(self) -> None:
         """The one that the process died in just now counts."""
@@ -198,11 +199,11 @@ class TestRecords:
         """Everything by which the message would be recognised."""
         desk.tried(part=2, parts=3)
         assert [
-            {"at": START, "kind": "try", "id": A, "channel": VILLA, "part": 2, "parts": 3, "stamp": "(late)",
-             "digest": "digest 2", "files": FILES},
+            {"at": START, "kind": "try", "id": A, "channel": VILLA, "part": 2, "parts": 3,
+             "digest": "digest 2", "files": FILES, "stamp": "(late)"},
         ] == desk.records()  # fmt: skip
         expected = PartHistory(digest="digest 2", files=FILES, pending=START)
-        assert History(parts=3, stamp="(late)", part={2: expected}) == desk.history()
+        assert History(parts=3, form=Form("(late)"), part={2: expected}) == desk.history()
 
     def test_all_kinds(self, desk: Desk) -> None:
         """One line each."""
@@ -220,7 +221,7 @@ class TestRecords:
     def test_names_of_any_kind(self, desk: Desk) -> None:
         """Bytes that are no UTF-8 stand in JSON as well, and a file's name breaks no line."""
         files: list[list[Any]] = [[os.fsdecode(b"\xff\n\x1b.png"), 1]]
-        desk.journal.tried(A, VILLA, 1, parts=1, stamp="", digest="d", files=files)
+        desk.journal.tried(A, VILLA, 1, parts=1, form=Form(), digest="d", files=files)
         desk.restart()
         assert files == desk.part().files
 
@@ -284,6 +285,55 @@ class TestRecords:
         desk.tried()
         desk.sent(message=0)
         assert desk.history().sent
+
+    def test_a_thread(self, desk: Desk) -> None:
+        """Which one the entry goes to survives a restart and a rotation; a try that came to nothing counts
+        no more."""
+        desk.journal.making_thread(A, VILLA)
+        desk.journal.making_thread(A, VILLA)
+        assert (None, 2) == (desk.history().thread, desk.history().thread_tries)
+        desk.journal.thread(A, VILLA, None)
+        assert (None, 0) == (desk.history().thread, desk.history().thread_tries)
+        desk.journal.thread(A, VILLA, VGT)
+        for _ in range(2):
+            desk.clock.now += DAY
+            desk.tried(B)
+            desk.restart()
+            assert VGT == desk.history().thread
+
+    def test_a_form_survives_a_rotation(self, desk: Desk) -> None:
+        """Its parts must stay what they are."""
+        form = Form("(late)", "> quoted", "-# not attached")
+        desk.journal.tried(A, VILLA, 1, parts=2, form=form, digest="d", files=[])
+        desk.sent(A)
+        for _ in range(2):
+            desk.clock.now += DAY
+            desk.tried(B)
+            desk.restart()
+            assert form == desk.history().form
+
+    def test_a_twin(self, desk: Desk) -> None:
+        """Only another entry, only when it was sent, only for a day."""
+        desk.journal.tried(A, VILLA, 1, parts=1, form=PLAIN, digest="d", files=[], key="k")
+        assert None is desk.journal.twin("k", but=B)
+        desk.sent(A)
+        assert ((5, A), None, None) == (
+            desk.journal.twin("k", but=B), desk.journal.twin("k", but=A), desk.journal.twin("other", but=B)
+        )  # fmt: skip
+        desk.restart()
+        assert (5, A) == desk.journal.twin("k", but=B)
+        desk.clock.now += journal.KEY_HOLDS - 1
+        desk.tried(C)
+        assert (5, A) == desk.restart().twin("k", but=B)
+        desk.clock.now += 2
+        assert None is desk.journal.twin("k", but=B)
+
+    def test_the_same(self, desk: Desk) -> None:
+        """It counts as sent, tells the other's message, and does not own it."""
+        desk.journal.same(B, VILLA, 5, A)
+        assert desk.history(B).sent
+        assert (5,) == journal.lookup(desk.state, B)["message_ids"]
+        assert None is desk.journal.owner(5, since=START)
 
     def test_from_many_threads(self, desk: Desk) -> None:
         """Whole lines, every one of them, over a change of day."""
@@ -634,7 +684,8 @@ def test_restarts_and_rotations_change_nothing(
                 fold(expected[entry_id], line)
                 if kind == "try":
                     desk.journal.tried(
-                        entry_id, VILLA, part, parts=2, stamp=line["stamp"], digest=line["digest"], files=[]
+                        entry_id, VILLA, part, parts=2, form=Form(line["stamp"]), digest=line["digest"],
+                        files=[],
                     )
                 elif kind == "sent":
                     desk.journal.sent(entry_id, VILLA, part, line["message"], None)

@@ -18,6 +18,7 @@ from spoolbridge.header import Options
 from spoolbridge.outgoing import (
     BINARY_TYPES,
     File,
+    Form,
     OutgoingMessage,
     Part,
     compose,
@@ -222,7 +223,7 @@ class TestCompose:
     def test_the_rig_and_the_stamp_stand_before_it(self) -> None:
         """On the first part only."""
         message = OutgoingMessage("word " * 500, options=Options(rig="villa"))
-        parts = compose(message, "(written 14:02, delayed 31 min)")
+        parts = compose(message, Form("(written 14:02, delayed 31 min)"))
         assert parts[0].content.startswith("[villa] (written 14:02, delayed 31 min)\nword ")
         assert parts[1].content.startswith("word ")
         assert 2 == len(parts)
@@ -249,7 +250,7 @@ class TestCompose:
     def test_more_are_the_first_and_a_file(self, length: int) -> None:
         """The file holds all of it, the files of the message travel along."""
         text = ("word " * length)[:length]
-        [part] = compose(OutgoingMessage(text, (File("a.png", PNG),), Options(rig="villa")), "(late)")
+        [part] = compose(OutgoingMessage(text, (File("a.png", PNG),), Options(rig="villa")), Form("(late)"))
         assert part.content.startswith("[villa] (late)\nword ")
         assert part.content.endswith("\n-# cut here; the whole text is attached")
         assert (File("message.md", text.encode(), "text/markdown"), File("a.png", PNG)) == part.files
@@ -298,7 +299,7 @@ class TestPayload:
     """The body of Create Message."""
 
     def body(self, options: Options, *, first: bool = True) -> dict[str, object]:
-        return payload(OutgoingMessage("hi", options=options), Part("hi"), "n" * 24, first=first)
+        return payload(OutgoingMessage("hi", options=options), Part("hi"), "n" * 24, reply=first)
 
     def test_nobody_is_pinged_by_default(self) -> None:
         """Left out, Discord would ping everyone."""

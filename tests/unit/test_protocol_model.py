@@ -23,7 +23,7 @@ from unittest.mock import patch
 
 import pytest
 
-from spoolbridge import identity, journal, outgoing, posting, readback
+from spoolbridge import identity, journal, outgoing, posting, readback, tries
 from spoolbridge.claim import Claim
 from spoolbridge.discord import permissions
 from spoolbridge.discord.client import DiscordClient
@@ -413,18 +413,18 @@ def _without(safeguard: str) -> Iterator[None]:
         stack.enter_context(patch.object(journal, "read", nothing if safeguard == "journal" else read))
         stack.enter_context(patch.object(Journal, "_records_since", nothing))
         stack.enter_context(patch.object(Journal, "_open", lambda self: self._state))
-        for module in (posting, readback):
+        for module in (posting, readback, tries):
             stack.enter_context(patch.object(module, "in_thread", at_once))
-        stack.enter_context(patch.object(posting.log, "warning"))
+        stack.enter_context(patch.object(tries.log, "warning"))
         stack.enter_context(patch.object(outgoing, "compose", functools.cache(outgoing.compose)))
         if safeguard == "read back":
-            stack.enter_context(patch.object(posting, "read_back", absent))
+            stack.enter_context(patch.object(tries, "read_back", absent))
         elif safeguard == "doubt of an empty answer":
             stack.enter_context(patch.object(readback, "_may_read_history", trusting))
         elif safeguard == "owner":
             stack.enter_context(patch.object(Journal, "owner", lambda *_, **__: None))
         elif safeguard == "end of the nonce's time":
-            stack.enter_context(patch.object(posting, "NONCE_WINDOW", float("inf")))
+            stack.enter_context(patch.object(tries, "NONCE_WINDOW", float("inf")))
         elif safeguard == "same nonce":
             numbers = iter(range(10**9))
             stack.enter_context(patch.object(identity, "nonce", lambda *_: str(next(numbers))))

@@ -100,6 +100,7 @@ WRITTEN = {
     "SPOOLBRIDGE_API_URL": ("http://127.0.0.1:8000/api/", "api_url", "http://127.0.0.1:8000/api"),
     "SPOOLBRIDGE_POLL": ("mayor-*, vgt,,", "poll", ("mayor-*", "vgt")),
     "SPOOLBRIDGE_POLL_INTERVAL": ("0.5", "poll_interval", 0.5),
+    "SPOOLBRIDGE_MAX_UPLOAD": ("20MiB", "max_upload", 20 << 20),
     "SPOOLBRIDGE_GT": ("off", "gt", "off"),
 }
 
@@ -244,6 +245,9 @@ class TestRefused:
             ("SPOOLBRIDGE_POLL_INTERVAL", "inf", "seconds"),
             ("SPOOLBRIDGE_POLL_INTERVAL", "nan", "seconds"),
             ("SPOOLBRIDGE_POLL_INTERVAL", "soon", "seconds"),
+            ("SPOOLBRIDGE_MAX_UPLOAD", "ten", "a size such as 10MiB"),
+            ("SPOOLBRIDGE_MAX_UPLOAD", "10 parsecs", "a size such as 10MiB"),
+            ("SPOOLBRIDGE_MAX_UPLOAD", "-1", "a size such as 10MiB"),
             ("SPOOLBRIDGE_GT", "on", "auto or off"),
         ],
     )

@@ -35,6 +35,7 @@ from spoolbridge.errors import SpoolError
 from spoolbridge.identity import WHY
 from spoolbridge.intake import Intake
 from spoolbridge.journal import Journal
+from spoolbridge.outgoing import Form
 from spoolbridge.spool import HOLD, Spool
 from tests.support.crashes import Killed, kill_at
 from tests.support.powercut import recorded
@@ -213,7 +214,7 @@ class SpoolMachine(RuleBasedStateMachine):
         claim = self.claims[which % len(self.claims)]
         if claim.exists():
             key = (claim.id, IDS[claim.channel], 1)
-            self.journal.tried(*key, parts=1, stamp="", digest="d", files=[])
+            self.journal.tried(*key, parts=1, form=Form(), digest="d", files=[])
             self.journal.sent(*key, 1000 + next(self.numbers), 1)
             self.sent.add((claim.id, claim.channel))
 
