@@ -34,18 +34,23 @@ def drop_message(
     *,
     rig: str | None = None,
     reply_to: int | str | None = None,
-    thread: int | None = None,
+    thread: int | str | None = None,
+    dedupe_key: str | None = None,
+    react: str | None = None,
     files: Mapping[str, bytes] | None = None,
     name: str = "",
 ) -> Entry:
     """Hand `text` over for `channel` (a name, `rig.name`, a leading `#` forgiven); durable on return.
 
-    `files` are contents by name, and the text may then be empty. `name` ends the entry's file name.
+    `files` are contents by name, and the text may then be empty, as with `react`, an emoji for the
+    message `reply_to`. `name` ends the entry's file name.
     Raises UnknownChannelError, MessageError or SpoolError; nothing has been dropped then.
     """
     address = registry.resolve(channel).address
     attached = _attached(files) if files else None
-    headers = {"Rig": rig, "Reply-To": reply_to, "Thread": thread}
+    headers = {
+        "Rig": rig, "Reply-To": reply_to, "Thread": thread, "Dedupe-Key": dedupe_key, "React": react,
+    }  # fmt: skip
     said = {key: str(value) for key, value in headers.items() if value}
     data = _bytes(text, said) if text or not attached or said else None
     outgoing.parse(name, data, attached)

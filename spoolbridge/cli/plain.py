@@ -15,7 +15,7 @@ from spoolbridge.cli import ending
 WAIT = 30.0  # seconds
 QUEUED = 75  # EX_TEMPFAIL: neither sent nor failed yet
 _CODES = {"sent": 0, "failed": 1}
-_OPTIONS = ("--rig", "--reply-to")
+_OPTIONS = ("--rig", "--reply-to", "--thread", "--dedupe-key")
 
 
 def send(arguments: Sequence[str]) -> int | None:
@@ -36,8 +36,12 @@ def send(arguments: Sequence[str]) -> int | None:
     if list(arguments[:1]) != ["send"] or not (len(words) == 2 or (len(words) == 1 and is_piped())):
         return None
     text = words[1] if words[1:] not in ([], ["-"]) else None
-    rig, reply_to = map(options.get, _OPTIONS)
-    return ending.of(lambda: post(words[0], text, rig=rig, reply_to=reply_to, wait=wait))
+    rig, reply_to, thread, key = map(options.get, _OPTIONS)
+    return ending.of(
+        lambda: post(
+            words[0], text, rig=rig, reply_to=reply_to, thread=thread, dedupe_key=key, wait=wait
+        )
+    )
 
 
 def post(
@@ -46,7 +50,9 @@ def post(
     *,
     rig: str | None = None,
     reply_to: int | str | None = None,
-    thread: int | None = None,
+    thread: int | str | None = None,
+    dedupe_key: str | None = None,
+    react: str | None = None,
     files: Mapping[str, bytes] | None = None,
     wait: float | None = None,
 ) -> int:
@@ -61,7 +67,7 @@ def post(
     spool = Spool(found.spool)
     entry = sending.drop_message(
         spool, channels.load(found.channels), channel, _piped() if text is None else text,
-        rig=rig, reply_to=reply_to, thread=thread, files=files,
+        rig=rig, reply_to=reply_to, thread=thread, dedupe_key=dedupe_key, react=react, files=files,
     )  # fmt: skip
     if wait is not None:
         entry = sending.wait_for(spool, entry, seconds=wait)

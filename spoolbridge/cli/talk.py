@@ -38,11 +38,13 @@ _timeout = click.option(
 @_rig
 @_file
 @click.option("--reply-to", metavar="ID", help="Answer the message with this id.")
+@click.option("--thread", metavar="THREAD", help="Into this thread: its id, or a name (made if need be).")
+@click.option("--dedupe-key", metavar="KEY", help="Send one message a key and channel in 24 hours.")
 @_wait
 @_timeout
 def send(
     channel: str, text: str | None, rig: str | None, files: tuple[str, ...], reply_to: str | None,
-    wait: bool, timeout: float,
+    thread: str | None, dedupe_key: str | None, wait: bool, timeout: float,
 ) -> None:  # fmt: skip
     """Send TEXT (or standard input: no TEXT, or -) to CHANNEL.
 
@@ -50,7 +52,8 @@ def send(
     """
     code = plain.post(
         channel, the_text(text, optional=bool(files)),
-        rig=rig, reply_to=reply_to, files=read_files(files) or None, wait=timeout if wait else None,
+        rig=rig, reply_to=reply_to, thread=thread, dedupe_key=dedupe_key,
+        files=read_files(files) or None, wait=timeout if wait else None,
     )  # fmt: skip
     raise click.exceptions.Exit(code)
 
@@ -78,6 +81,29 @@ def reply(
     code = plain.post(
         message.channel, the_text(text, optional=bool(files)), rig=rig, reply_to=message.id,
         thread=message.thread_id, files=read_files(files) or None, wait=timeout if wait else None,
+    )  # fmt: skip
+    raise click.exceptions.Exit(code)
+
+
+@click.command()
+@click.argument("file")
+@click.argument("emoji")
+@_wait
+@_timeout
+def react(file: str, emoji: str, wait: bool, timeout: float) -> None:
+    """Put EMOJI on the message in FILE.
+
+    FILE is a path below incoming/ or the message's id, wherever the file was moved to since.
+
+    Example: spoolbridge react 1574238566794526720 👍
+    """
+    _, spool = open_spool()
+    from spoolbridge import inbox
+
+    message = inbox.find(spool, file)
+    code = plain.post(
+        message.channel, "", reply_to=message.id, thread=message.thread_id, react=emoji,
+        wait=timeout if wait else None,
     )  # fmt: skip
     raise click.exceptions.Exit(code)
 
@@ -112,4 +138,4 @@ def _show_received(message: Received, path: Path, as_json: bool) -> None:
     click.echo("    " + message.text.replace("\n", "\n    ") + "\n")
 
 
-COMMANDS = (send, reply, inbox)
+COMMANDS = (send, reply, react, inbox)

@@ -42,11 +42,12 @@ CHANNELS = """{
 }"""
 THREAD = 1467106918538679000
 COMMANDS = [
-    "demo", "run", "init", "mcp", "emulate", "send", "reply", "inbox", "status", "doctor", "audit",
+    "demo", "run", "init", "mcp", "emulate", "send", "reply", "react", "inbox", "status", "doctor",
+    "audit",
     "channels", "channels list", "channels create", "channels sync",
     "failed", "failed list", "failed show", "failed retry",
 ]  # fmt: skip
-WITH_AN_EXAMPLE = ["send", "reply", "inbox", "channels create", "failed retry", "audit"]
+WITH_AN_EXAMPLE = ["send", "reply", "react", "inbox", "channels create", "failed retry", "audit"]
 
 
 def said(*arguments: str, stdin: str | bytes = "", env: dict[str, str] | None = None) -> Ended:
@@ -167,7 +168,7 @@ def test_a_reader_that_goes_away(file: Path, tmp_path: Path, arguments: list[str
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["send", "vgt", "hi"], ["reply", "1", "hi"], ["inbox"], ["status"],
+        ["send", "vgt", "hi"], ["reply", "1", "hi"], ["react", "1", "👍"], ["inbox"], ["status"],
         ["failed", "list"], ["failed", "show", "x"], ["failed", "retry", "--all"],
     ],
 )  # fmt: skip
@@ -615,6 +616,26 @@ def test_reply_with_everything(file: Path, spool: Spool, tmp_path: Path) -> None
     assert ("yes", START, THREAD, "villa") == (
         message.text, message.options.reply_to, message.options.thread, message.options.rig,
     )  # fmt: skip
+
+
+def test_react_names_the_message_and_its_thread(file: Path, spool: Spool) -> None:
+    """A reaction is a file like everything else; what is no emoji is refused before it is dropped."""
+    path = file_incoming(spool, START, "and here?", channel_id=str(THREAD))
+    assert 0 == said("react", str(path), "👍").code
+    lines = ["Spoolbridge: 1", f"Reply-To: {START}", f"Thread: {THREAD}", "React: 👍", "", "\n"]
+    assert ["\n".join(lines).encode()] == dropped(spool)
+    refused(said("react", str(path), "thumbs up"), "'thumbs up' cannot stand here; it is one emoji such as")
+    assert 1 == len(dropped(spool))
+
+
+def test_send_with_a_thread_and_a_key(file: Path, spool: Spool) -> None:
+    """Both ways of reading the command line drop the same."""
+    words = ["--thread", "Deploys", "--dedupe-key", "build 17"]
+    assert 0 == said("send", "vgt", "hi", *words).code
+    assert 0 == said("send", *words, "vgt", "hi", "--rig", "r", "--file", str(file)).code
+    first, second = dropped(spool, "vgt")[0], bundled(spool, "vgt")["body"]
+    assert b"Spoolbridge: 1\nThread: Deploys\nDedupe-Key: build 17\n\nhi" == first
+    assert second.startswith(b"Spoolbridge: 1\nRig: r\nThread: Deploys\nDedupe-Key: build 17\n")
 
 
 @pytest.mark.parametrize("reference", ["123", "nowhere", "spool/README.md", ""])
