@@ -28,12 +28,15 @@ SCOPE = "X-RateLimit-Scope"
 
 #: Discord allows 50 requests a second; 45 leave room for 0.1 s of jitter on the way (discord-api-docs #5144).
 PER_SECOND = 45
-#: Of those, writes and reads each leave some to the other: a post before a poll, but never no poll at all.
-WRITES_PER_SECOND = 40
+#: Of those, so many are left to reads while one waits: a post before a poll, but never no poll at all.
 READS_AT_LEAST = 5
 #: Reads stop here, whoever used the budget, so that a post finds room at once.
 READS_STOP_AT = 30
 WINDOW = 1.0
+#: Seconds after which somebody who was told to ask again and did not has lost its place.
+ABANDONED = 1.0
+#: Seconds over: `now + wait`, rounded, must find the oldest gone.
+_HAIR = 1e-6
 
 #: Seconds between two requests of a self-paced route to one channel: about 5 in 5 s are granted, whatever
 #: the headers of a success say; a limit above the second figure is not believed (discord-api-docs #8161).
@@ -49,30 +52,60 @@ TOO_MANY = 429
 INVALID = frozenset({401, 403, TOO_MANY})
 
 
+#: A lane: method, template, channel or guild.
+Key = tuple[str, str, int]
+
+
 class Budget:
-    """The whole bot's requests per second, as those of the last second: no burst can reach 50."""
+    """The whole bot's requests per second, as those of the last second: no burst can reach 50.
+
+    Who finds no room is told when its turn comes, and keeps its place until then: first come, first served
+    among the writes, and among the reads.
+    """
 
     def __init__(self) -> None:
         self._recent: deque[tuple[float, bool]] = deque()
+        self._written = 0
         self._paused_until = -math.inf
+        #: Who waits, in order, and until when its place is kept; by whether it writes.
+        self._waiting: dict[bool, dict[Key, float]] = {True: {}, False: {}}
 
-    def wait(self, now: float, *, writes: bool) -> float:
+    def wait(self, now: float, key: Key, *, writes: bool) -> float:
+        """Seconds until that lane may ask; 0: it may go now."""
         if now < self._paused_until:
             return self._paused_until - now
-        while self._recent and self._recent[0][0] <= now - WINDOW:
-            self._recent.popleft()
-        # One hair over: now + wait, rounded, must find the oldest gone.
-        return 0.0 if self._has_room(writes=writes) else self._recent[0][0] + WINDOW - now + 1e-6
+        self._forget(now)
+        waiting = self._waiting[writes]
+        ahead = list(waiting).index(key) if key in waiting else len(waiting)
+        missing = len(self._recent) + ahead + 1 - self._room(writes=writes)
+        if missing <= 0:
+            return 0.0
+        rounds, place = divmod(missing - 1, len(self._recent) or 1)
+        oldest = self._recent[place][0] if self._recent else now
+        seconds = oldest + WINDOW * (1 + rounds) - now + _HAIR
+        waiting[key] = now + seconds + ABANDONED
+        return seconds
 
-    def _has_room(self, *, writes: bool) -> bool:
-        used = len(self._recent)
-        written = sum(wrote for _, wrote in self._recent)
+    def _room(self, *, writes: bool) -> int:
+        """How many requests a second this one may be the last of."""
         if writes:
-            return used < PER_SECOND and written < WRITES_PER_SECOND
-        return used < READS_STOP_AT or (used < PER_SECOND and used - written < READS_AT_LEAST)
+            reads = len(self._recent) - self._written
+            kept = max(0, READS_AT_LEAST - reads) if self._waiting[False] else 0
+            return PER_SECOND - kept
+        starved = len(self._recent) - self._written < READS_AT_LEAST
+        return PER_SECOND if starved else READS_STOP_AT
 
-    def take(self, now: float, *, writes: bool) -> None:
+    def _forget(self, now: float) -> None:
+        while self._recent and self._recent[0][0] <= now - WINDOW:
+            self._written -= self._recent.popleft()[1]
+        for waiting in self._waiting.values():
+            for key in [key for key, until in waiting.items() if until < now]:
+                del waiting[key]
+
+    def take(self, now: float, key: Key, *, writes: bool) -> None:
+        self._waiting[writes].pop(key, None)
         self._recent.append((now, writes))
+        self._written += writes
 
     def pause(self, seconds: float, now: float) -> None:
         self._paused_until = max(self._paused_until, now + seconds)
@@ -111,8 +144,9 @@ class RateLimiter:
             self.breaker.wait(now),
             lane.not_before - now,
             bucket.wait(now) if bucket else 0.0,
-            self._budget.wait(now, writes=route.writes),
         )
+        # The budget last: who waits for something else has no place in its queue.
+        wait = wait if wait > 0 else self._budget.wait(now, route.key, writes=route.writes)
         return wait if wait > 0 else self._permit(route, lane, bucket, now)
 
     def _permit(self, route: Route, lane: Lane, bucket: Bucket | None, now: float) -> Permit:
@@ -121,7 +155,7 @@ class RateLimiter:
             lane.not_before = now + SELF_PACE
         if bucket:
             bucket.take(now)
-        self._budget.take(now, writes=route.writes)
+        self._budget.take(now, route.key, writes=route.writes)
         return Permit(self, route, lane=lane, bucket=bucket, probe=self.breaker.enter())
 
     def _bucket(self, route: Route) -> Bucket | None:

@@ -439,18 +439,40 @@ def test_reads_leave_room_for_posts() -> None:
 
 
 def test_posts_come_first_but_leave_some_reads() -> None:
-    """A flood of posts cannot silence the humans: a few reads go in every second."""
+    """A flood of posts may use all that there is, but cannot silence the humans: a few reads go in every
+    second in which one waits."""
     limiter = RateLimiter()
-    assert (40, 5) == (burst(limiter, writes(), START), burst(limiter, reads(), START))
+    assert (45, 0) == (burst(limiter, writes()[:45], START), burst(limiter, reads(), START))
+    now = START + 1.001
+    assert (40, 5) == (burst(limiter, writes(200)[:45], now), burst(limiter, reads(), now))
 
 
 def test_the_budget_comes_back_after_a_second() -> None:
     """And not before."""
     limiter = RateLimiter()
-    burst(limiter, writes(), START)
+    burst(limiter, writes()[:45], START)
     assert 1.0 == pytest.approx(waiting(limiter, routes.create_message(999), START), abs=1e-3)
-    assert 0 == burst(limiter, writes(200), START + 0.99)
-    assert ratelimit.WRITES_PER_SECOND == burst(limiter, writes(400), START + 1.0)
+    assert 0 == burst(limiter, writes(), START + 0.99)
+    assert PER_SECOND == burst(limiter, [routes.create_message(999), *writes()], START + 1.0)
+
+
+def test_first_come_first_served() -> None:
+    """Nobody starves: who was told to wait goes before who comes later, however many they are."""
+    limiter = RateLimiter()
+    burst(limiter, writes()[:45], START)
+    times = [waiting(limiter, route, START) for route in writes(200)]
+    assert pytest.approx([1.0] * 45 + [2.0] * 45 + [3.0] * 10, abs=1e-3) == times
+    late = writes(400)
+    assert (0, 45) == (burst(limiter, late, START + 1.001), burst(limiter, writes(200), START + 1.001))
+
+
+def test_who_never_comes_back_loses_its_place() -> None:
+    """A lane that was given up holds up the others for a second at most."""
+    limiter = RateLimiter()
+    burst(limiter, writes()[:45], START)
+    burst(limiter, writes(200), START)
+    later = START + 3.0 + ratelimit.ABANDONED + 0.01
+    assert PER_SECOND == burst(limiter, writes(400), later)
 
 
 # -- the breaker -----------------------------------------------------------------------------------------
