@@ -116,14 +116,12 @@ def _key(value: str) -> str:
 
 
 def _emoji(value: str) -> str:
-    from spoolbridge.discord import routes  # lazily: `send` hardly ever reacts
-    from spoolbridge.errors import RefusedError
+    from spoolbridge import emoji  # lazily: `send` hardly ever reacts
 
     try:
-        routes.emoji_name(value)
-    except RefusedError:
-        raise ValueError("one emoji such as ✅, or name:id of the guild's own") from None
-    return value
+        return emoji.name(value)
+    except ValueError:
+        raise ValueError(emoji.FORM) from None
 
 
 def _rig(value: str) -> str:

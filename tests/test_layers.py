@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parent.parent / "spoolbridge"
 ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
-        "errors outcome atomic backoff identity waiting rendering split watcher emulator",
+        "errors outcome emoji atomic backoff identity waiting rendering split watcher emulator",
         "settings channels ready handed discord",
         "header claim incoming cursor",
         "outgoing",
@@ -36,7 +36,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
 )
 
 #: Narrower than their rows: all that these may import of ours.
-ONLY = {"discord": {"", "errors", "outcome"}, "emulator": set[str]()}
+ONLY = {"discord": {"", "emoji", "errors", "outcome"}, "emulator": set[str]()}
 #: And all that may import these.
 ONLY_BY = {"emulator": {"demo", "cli"}, "cli": set[str](), "service": {"demo", "cli"}}
 

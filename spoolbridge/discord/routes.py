@@ -6,16 +6,13 @@ can reach another path. Must never hold a route that nothing calls, nor a token.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from spoolbridge import emoji as emojis
 from spoolbridge.errors import RefusedError
 
 UNKNOWN_EMOJI = 10014
-
-#: `name:id` of a guild's own emoji, also as people copy it: `<:name:id>`, `<a:name:id>`.
-_CUSTOM_EMOJI = re.compile(r"<?(?:a?:)?(\w{2,32}:\d{15,20})>?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,10 @@ def channel_messages(channel_id: int) -> Route:
 
 def create_reaction(channel_id: int, message_id: int, emoji: str) -> Route:
     """Raises RefusedError for a text that cannot be an emoji: in a path, `..` would be another place."""
-    name = emoji_name(emoji)
+    try:
+        name = emojis.name(emoji)
+    except ValueError:
+        raise RefusedError("that is not an emoji", f"give {emojis.FORM}", code=UNKNOWN_EMOJI) from None
     return _route("PUT", _REACTION, channel_id=channel_id, message_id=message_id, emoji=name)
 
 
@@ -120,18 +120,3 @@ def guild_roles(guild_id: int) -> Route:
 
 def guild_member(guild_id: int, user_id: int) -> Route:
     return _route("GET", "/guilds/{guild_id}/members/{user_id}", guild_id=guild_id, user_id=user_id)
-
-
-def emoji_name(text: str) -> str:
-    """The name that Discord's path wants: the emoji itself, or `name:id` of a guild's own.
-
-    Raises RefusedError for anything else. Every standard emoji holds a character beyond ASCII, so plain
-    words, empty text and dots are told apart without a table.
-    """
-    stripped = text.strip()
-    if custom := _CUSTOM_EMOJI.fullmatch(stripped):
-        return custom[1]
-    if stripped.isascii() or any(character.isspace() for character in stripped) or len(stripped) > 32:
-        hint = "give one emoji such as ✅, or name:id of the guild's own"
-        raise RefusedError("that is not an emoji", hint, code=UNKNOWN_EMOJI)
-    return stripped.encode("utf-8", "replace").decode("utf-8")

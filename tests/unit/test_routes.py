@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from yarl import URL
 
+from spoolbridge import emoji
 from spoolbridge.discord import routes
 from spoolbridge.discord.routes import Route
 from spoolbridge.errors import RefusedError
@@ -81,7 +82,7 @@ def test_only_the_pages_of_messages_pace_themselves() -> None:
 )
 def test_what_is_an_emoji(text: str, name: str) -> None:
     """A standard emoji, or the name and id of a guild's own in any form that people copy."""
-    assert name == routes.emoji_name(text)
+    assert name == emoji.name(text)
 
 
 @pytest.mark.parametrize(
