@@ -5,7 +5,8 @@
     ├── ChannelsError            discord-channels.json cannot be used
     │   └── UnknownChannelError  a channel name that the file does not hold, or holds twice
     ├── SpoolError               no spool there, or not one that can be worked with
-    │   └── SpoolBusyError       another service works on it
+    │   ├── SpoolBusyError       another service works on it
+    │   └── NoMessageError       no incoming message by that id or path
     ├── MessageError             a dropped file that is not a message
     └── DiscordError             an answer of Discord's other than success
         ├── TokenRefusedError    401: permanent, and it stops the service
@@ -61,6 +62,10 @@ class SpoolBusyError(SpoolError):
     """Another service holds this spool."""
 
     transient = True
+
+
+class NoMessageError(SpoolError):
+    """No incoming message by that id or path; its reader may have removed it."""
 
 
 class MessageError(SpoolbridgeError):

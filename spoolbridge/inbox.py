@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-from spoolbridge.errors import SpoolError
+from spoolbridge.errors import NoMessageError
 from spoolbridge.spool import Spool
 
 _QUOTED = 100  # characters of a message that is gone
@@ -35,25 +36,45 @@ class Received:
     attachments: tuple[str, ...] = ()
 
 
+class Listed(NamedTuple):
+    """A message that was seen and not opened."""
+
+    id: int
+    channel: str
+    path: Path
+    read: bool
+
+
 def received(spool: Spool, channel: str | None = None, *, unread: bool = False) -> Iterator[Received]:
     """The messages, oldest first in each channel. A reader may move one meanwhile; it is then left out."""
     for each in [channel] if channel else spool.channels("incoming"):
-        found = []
+        yield from loaded(listed(spool, each, unread=unread))
+
+
+def listed(spool: Spool, channel: str | None = None, *, unread: bool = False) -> list[Listed]:
+    """What there is, oldest first, of one channel or of all together, without opening anything."""
+    found = []
+    for each in [channel] if channel else spool.channels("incoming"):
         for box in ("new", "cur"):
             for name in spool.names(f"incoming/{each}/{box}"):
-                match = _NAME.fullmatch(name)
-                read = box == "cur"
+                match, read = _NAME.fullmatch(name), box == "cur"
                 if match and not (unread and read):
-                    found.append((int(match[1]), spool.root / "incoming" / each / box / name, read))
-        for message_id, path, read in sorted(found):
-            with suppress(FileNotFoundError):
-                yield _load(message_id, each, path, read)
+                    path = spool.root / "incoming" / each / box / name
+                    found.append(Listed(int(match[1]), each, path, read))
+    return sorted(found)
+
+
+def loaded(messages: Iterable[Listed]) -> Iterator[Received]:
+    """The messages, opened; one that a reader has moved meanwhile is left out."""
+    for each in messages:
+        with suppress(FileNotFoundError):
+            yield _load(each.id, each.channel, each.path, each.read)
 
 
 def find(spool: Spool, reference: str) -> Received:
     """The message that a path, a file's name or a message id means, wherever it was moved to since.
 
-    Raises SpoolError where there is none.
+    Raises NoMessageError where there is none.
     """
     match = re.search(r"D(\d+)\.discord", reference) or re.fullmatch(r"(\d+)", reference)
     if match:
@@ -62,21 +83,16 @@ def find(spool: Spool, reference: str) -> Received:
                 return each
     if match and os.path.isfile(reference):  # moved out of the spool by its reader
         return _load(int(match[1]), "", Path(reference), True)
-    raise SpoolError(f"no incoming message {reference!r}", "list them with: spoolbridge inbox")
+    raise NoMessageError(f"no incoming message {reference!r}", "list them with: spoolbridge inbox")
 
 
 def quoted(spool: Spool, channel: str, message_id: int) -> str:
     """The line that stands for a message which is gone from Discord: what it said, if that is still here."""
-    for box in ("new", "cur"):
-        for name in spool.names(f"incoming/{channel}/{box}"):
-            match = _NAME.fullmatch(name)
-            if match and int(match[1]) == message_id:
-                with suppress(FileNotFoundError):
-                    path = spool.root / "incoming" / channel / box / name
-                    said = _load(message_id, channel, path, read=True)
-                    text = " ".join(said.text.split())
-                    cut = text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…"
-                    return f"> {said.author}: {cut} (deleted since)"
+    known = (each for each in listed(spool, channel) if each.id == message_id)
+    for said in loaded(known):
+        text = " ".join(said.text.split())
+        cut = text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…"
+        return f"> {said.author}: {cut} (deleted since)"
     return "> (a message that was deleted)"
 
 

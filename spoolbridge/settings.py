@@ -35,6 +35,7 @@ KEYS = {
     "SPOOLBRIDGE_MAX_UPLOAD": "max_upload",
     "SPOOLBRIDGE_GT": "gt",
 }
+_PROJECT = "CLAUDE_PROJECT_DIR"  # set by Claude Code for the servers that it starts
 TOKEN = "DISCORD_BOT_TOKEN"  # noqa: S105  (the setting's name, not its value)
 
 
@@ -57,6 +58,8 @@ class Settings(NamedTuple):
     gt: str = "auto"
     #: The Gas Town around us, where there is one.
     town: Path | None = None
+    #: The project that an agent works in: what the MCP tools may attach files of.
+    project: Path = Path()
     #: Channel name → mail address, for what is not `mayor-*`.
     routes: Mapping[str, str] = _NOTHING
     #: Our own environment without the token: what `gt` is given a few names of.
@@ -87,7 +90,8 @@ def load(
     values |= {name: environ[name] for name in (*KEYS, TOKEN) if name in environ}
     values = {name: value for name, value in values.items() if value.strip()}  # NAME= is the default
     inherited = {name: value for name, value in environ.items() if name != TOKEN}
-    return _settings(values, routes, cwd, town)._replace(environment=inherited)
+    project = Path(os.path.realpath(environ.get(_PROJECT) or cwd))
+    return _settings(values, routes, cwd, town)._replace(environment=inherited, project=project)
 
 
 def _town(environ: Mapping[str, str]) -> Path | None:

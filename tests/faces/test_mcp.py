@@ -23,7 +23,7 @@ from spoolbridge import __version__, errors, mcp_server, outgoing, sending
 from spoolbridge.channels import load
 from spoolbridge.claim import Claim
 from spoolbridge.journal import Journal
-from spoolbridge.mcp_server import TOOL, make_server
+from spoolbridge.mcp_server import SEND, make_server, schemas
 from spoolbridge.settings import Settings
 from spoolbridge.spool import Entry, Spool
 
@@ -114,13 +114,19 @@ def service(spool: Spool, settle: Callable[[Claim, Journal], None]) -> Iterator[
 
 async def call(client: Client, **arguments: Any) -> tuple[types.CallToolResult, dict[str, Any], str]:
     """The result, its structured content, and its one line."""
-    result = await client.call_tool(TOOL, arguments)
+    return await ask(client, SEND, **arguments)
+
+
+async def ask(
+    client: Client, name: str, **arguments: Any
+) -> tuple[types.CallToolResult, dict[str, Any], str]:
+    """As `call`, of any tool."""
+    result = await client.call_tool(name, arguments)
     assert isinstance(result.content[0], types.TextContent)
-    assert len(result.content) == 1
     assert "\n" not in result.content[0].text
-    [tool] = (await client.list_tools()).tools
+    [tool] = [each for each in (await client.list_tools()).tools if each.name == name]
     Draft202012Validator(tool.output_schema).validate(result.structured_content)
-    return result, dict(result.structured_content), result.content[0].text
+    return result, dict(result.structured_content or {}), result.content[0].text
 
 
 def process(settings: Settings, code: str = "") -> StdioServerParameters:
@@ -134,25 +140,47 @@ def process(settings: Settings, code: str = "") -> StdioServerParameters:
 # --- in memory ---------------------------------------------------------------------------------------
 
 
-async def test_the_tool_is_listed_with_valid_schemas(settings: Settings, era: str) -> None:
-    """Both schemas are JSON Schema, the hints are the truth, the channels are named."""
+async def test_the_tools_are_listed_with_valid_schemas(settings: Settings, era: str) -> None:
+    """At most seven, their schemas are JSON Schema, the channels are named, the first sentence suffices."""
     async with Client(make_server(settings), mode=era) as client:
-        [tool] = (await client.list_tools()).tools
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         assert ERAS[era] == client.protocol_version
         assert client.server_info is not None
         assert ("spoolbridge", __version__) == (client.server_info.name, client.server_info.version)
-    assert TOOL == tool.name
-    Draft202012Validator.check_schema(tool.input_schema)
-    Draft202012Validator.check_schema(tool.output_schema)
-    assert ["channel_name", "message"] == tool.input_schema["required"]
-    assert {"channel_name", "message", "rig_name"} == tool.input_schema["properties"].keys()
-    assert "vgt, mayor-villa, villa.ops" in tool.input_schema["properties"]["channel_name"]["description"]
-    hints = tool.annotations
-    assert hints is not None
-    assert (False, False, False, True) == (
-        hints.read_only_hint, hints.destructive_hint, hints.idempotent_hint, hints.open_world_hint,
+    assert [tool.name for tool in schemas.TOOLS] == list(tools)
+    assert len(tools) <= 7
+    for tool in tools.values():
+        Draft202012Validator.check_schema(tool.input_schema)
+        Draft202012Validator.check_schema(tool.output_schema)
+        assert len((tool.description or "").encode()) < 2048
+        if "channel_name" in tool.input_schema["properties"]:
+            described = tool.input_schema["properties"]["channel_name"]["description"]
+            assert "vgt, mayor-villa, villa.ops" in described
+    assert ["channel_name", "message"] == tools[SEND].input_schema["required"]
+
+
+@pytest.mark.parametrize(
+    ("name", "hints"),
+    [
+        (SEND, (False, False, False, True)),
+        (schemas.READ, (False, False, True, False)),
+        (schemas.REPLY, (False, False, False, True)),
+        (schemas.REACT, (False, False, True, True)),
+        (schemas.STATUS, (True, False, True, False)),
+        (schemas.CHANNELS, (True, False, True, False)),
+    ],
+)
+async def test_the_hints_are_the_truth(
+    settings: Settings, name: str, hints: tuple[bool, bool, bool, bool]
+) -> None:
+    """Reads only, destroys, may be repeated, reaches beyond this machine."""
+    async with Client(make_server(settings)) as client:
+        [tool] = [each for each in (await client.list_tools()).tools if each.name == name]
+    told = tool.annotations
+    assert told is not None
+    assert hints == (
+        told.read_only_hint, told.destructive_hint, told.idempotent_hint, told.open_world_hint
     )  # fmt: skip
-    assert len((tool.description or "").encode()) < 2048
 
 
 async def test_without_a_service_a_message_is_queued(settings: Settings, spool: Spool, era: str) -> None:
@@ -282,7 +310,7 @@ async def test_spool_and_channels_may_come_after_the_server(tmp_path: Path) -> N
     root = tmp_path / "spool"
     late = Settings(spool=root, channels=tmp_path / "channels.json", inbox=root / "inbox.jsonl")
     async with Client(make_server(late, patience=0)) as client:
-        [tool] = (await client.list_tools()).tools
+        tool = (await client.list_tools()).tools[0]
         assert "There are" not in tool.input_schema["properties"]["channel_name"]["description"]
         _, told, line = await call(client, channel_name="vgt", message="x")
         assert ("no_spool", f"no spool at {root}") == (told["code"], line.partition(": ")[2].split(";")[0])
@@ -336,7 +364,7 @@ async def test_calls_at_once_keep_their_order(
     monkeypatch.setattr(sending, "drop_message", slow)
     async with Client(make_server(settings, patience=0)) as client, anyio.create_task_group() as calls:
         for text in texts:
-            calls.start_soon(client.call_tool, TOOL, {"channel_name": "mayor-villa", "message": text})
+            calls.start_soon(client.call_tool, SEND, {"channel_name": "mayor-villa", "message": text})
     assert texts == [body.decode() for body in dropped(spool)]
 
 
@@ -346,7 +374,7 @@ async def test_a_cancelled_call_stops_waiting_and_keeps_the_message(settings: Se
     async with Client(make_server(settings, patience=20)) as client:
         with service(spool, lambda claim, journal: claimed.set()) as ids, anyio.fail_after(10):
             async with anyio.create_task_group() as calls:
-                calls.start_soon(client.call_tool, TOOL, {"channel_name": "mayor-villa", "message": "hi"})
+                calls.start_soon(client.call_tool, SEND, {"channel_name": "mayor-villa", "message": "hi"})
                 assert await anyio.to_thread.run_sync(claimed.wait, 30)
                 calls.cancel_scope.cancel()
         result, _, _ = await call(client, channel_name="nowhere", message="hi")
@@ -362,7 +390,7 @@ async def test_a_real_process_serves_both_eras(settings: Settings, spool: Spool,
     with service(spool, post):
         async with Client(process(settings), mode=era) as client:
             assert ERAS[era] == client.protocol_version
-            assert [TOOL] == [tool.name for tool in (await client.list_tools()).tools]
+            assert SEND in [tool.name for tool in (await client.list_tools()).tools]
             _, told, _ = await call(client, channel_name="mayor-villa", message="hi", rig_name="villa")
             assert ("sent", str(MESSAGE)) == (told["status"], told["message_id"])
             result, told, _ = await call(client, channel_name="nowhere", message="hi")
@@ -455,8 +483,8 @@ def test_the_wire_holds_the_protocol_alone(settings: Settings, spool: Spool, tmp
     client.say("initialize", 1, protocolVersion="2025-11-25", **about)
     assert "spoolbridge" == client.answer(1)["result"]["serverInfo"]["name"]
     client.say("notifications/initialized")
-    client.say("tools/call", 2, name=TOOL, arguments={"channel_name": "mayor-villa", "message": text})
-    client.say("tools/call", 3, name=TOOL, arguments={"channel_name": "nowhere", "message": text})
+    client.say("tools/call", 2, name=SEND, arguments={"channel_name": "mayor-villa", "message": text})
+    client.say("tools/call", 3, name=SEND, arguments={"channel_name": "nowhere", "message": text})
     assert client.answer(3)["result"]["isError"]
     assert client.hang_up() < mcp_server.PATIENCE - 1
     assert [text.encode()] == dropped(spool)

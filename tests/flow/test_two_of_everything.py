@@ -28,7 +28,7 @@ from spoolbridge import failures, ready
 from spoolbridge.emulator import Emulator
 from spoolbridge.errors import SpoolError
 from spoolbridge.identity import WHY
-from spoolbridge.mcp_server import TOOL
+from spoolbridge.mcp_server import SEND
 from spoolbridge.spool import Entry, Spool
 from tests.support.bridge import MESSAGES, Bridge, bridging
 from tests.support.programs import PATIENCE, PROGRAM, Running, environment, ran
@@ -399,7 +399,7 @@ async def test_every_way_of_sending_at_once(bridge: Bridge, tmp_path: Path) -> N
         server = StdioServerParameters(command=str(PROGRAM), args=["mcp"], env=environment(env), cwd=tmp_path)
         async with Client(server) as client:
             for text in texts:
-                result = await client.call_tool(TOOL, {"channel_name": "general", "message": text})
+                result = await client.call_tool(SEND, {"channel_name": "general", "message": text})
                 told = result.structured_content
                 assert told is not None
                 assert "sent" == told["status"]

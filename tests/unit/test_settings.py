@@ -54,6 +54,7 @@ class TestDefaults:
             poll_interval=15.0,
             gt="auto",
             town=None,
+            project=place,
             routes={},
             environment={},
         )
@@ -150,6 +151,7 @@ class TestSources:
             spool=place / "spool",
             channels=place / "spool" / "discord-channels.json",
             inbox=place / "spool" / "discord-inbox.jsonl",
+            project=place,
             environment=environ,
         )  # fmt: skip
         assert default == found

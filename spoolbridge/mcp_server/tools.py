@@ -1,0 +1,191 @@
+"""What each tool does: calls over the spool, in threads, one result each.
+
+Arguments were checked against the tool's schema. What a caller can mend is a result that says how; only
+bugs raise.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+from mcp import types
+
+from spoolbridge import inbox, sending, status
+from spoolbridge.errors import SpoolbridgeError, SpoolError
+from spoolbridge.inbox import Received
+from spoolbridge.mcp_server import answers, project_files, schemas
+from spoolbridge.mcp_server.desk import Desk
+from spoolbridge.spool import Entry, Spool
+
+#: A post takes tenths of a second; clients give a tool a minute, and a model that waits does nothing.
+PATIENCE = 5.0  # seconds
+_LIMIT = 20  # messages
+_FILE_NAME = "mcp.md"  # what an operator reads behind the ID
+
+_T = TypeVar("_T")
+Given = Mapping[str, Any]
+Call = Callable[[Given], Awaitable[types.CallToolResult]]
+
+log = logging.getLogger(__name__)
+
+
+class Tools:
+    """All tools of one server. `patience`: how long a call waits for its outcome, in seconds."""
+
+    def __init__(self, desk: Desk, *, patience: float = PATIENCE) -> None:
+        self._desk = desk
+        self._patience = patience
+        self.calls: dict[str, Call] = {
+            schemas.SEND: self._send,
+            schemas.READ: self._read,
+            schemas.REPLY: self._reply,
+            schemas.REACT: self._react,
+            schemas.STATUS: self._status,
+            schemas.CHANNELS: self._channels,
+        }
+
+    async def call(self, name: str, given: Given) -> types.CallToolResult:
+        """One result, whatever the spool has to say. Cancelled, it stops waiting; what was dropped stays."""
+        try:
+            return await self.calls[name](given)
+        except SpoolbridgeError as error:
+            return answers.refusal(error, problem=self._desk.problem)
+
+    async def _send(self, given: Given) -> types.CallToolResult:
+        def drop() -> tuple[Spool, Entry]:
+            spool, channel = self._desk.spool(), given["channel_name"].strip()
+            return spool, self._drop(
+                spool, channel, given["message"], given,
+                reply_to=given.get("reply_to"), thread=given.get("thread"),
+            )  # fmt: skip
+
+        spool, entry = await self._in_turn(drop)
+        return await self._outcome(spool, entry, given)
+
+    async def _reply(self, given: Given) -> types.CallToolResult:
+        def drop() -> tuple[Spool, Entry]:
+            spool = self._desk.spool()
+            message = inbox.find(spool, given["message_id"])
+            entry = self._drop(
+                spool, message.channel, given["message"], given,
+                reply_to=message.id, thread=message.thread_id,
+            )  # fmt: skip
+            inbox.mark_read(message)
+            return spool, entry
+
+        spool, entry = await self._in_turn(drop)
+        return await self._outcome(spool, entry, given)
+
+    async def _react(self, given: Given) -> types.CallToolResult:
+        def drop() -> tuple[Spool, Entry]:
+            spool = self._desk.spool()
+            message = inbox.find(spool, given["message_id"])
+            return spool, self._drop(
+                spool, message.channel, "", given,
+                reply_to=message.id, thread=message.thread_id, react=given["emoji"],
+            )  # fmt: skip
+
+        spool, entry = await self._in_turn(drop)
+        return await self._outcome(spool, entry, given)
+
+    def _drop(self, spool: Spool, channel: str, text: str, given: Given, **options: Any) -> Entry:
+        files = project_files.read(self._desk.settings.project, given.get("files") or ())
+        return sending.drop_message(
+            spool, self._desk.registry(), channel, text,
+            rig=given.get("rig_name", "").strip() or None, dedupe_key=given.get("dedupe_key"),
+            files=files or None, name=_FILE_NAME, **options,
+        )  # fmt: skip
+
+    async def _outcome(self, spool: Spool, entry: Entry, given: Given) -> types.CallToolResult:
+        log.info("dropped %s/%s", entry.channel, entry.id)
+        seconds = given.get("wait_seconds", self._patience)
+        look = partial(sending.wait_for, spool, entry, seconds=seconds, sleep=_cancellable_sleep)
+        try:
+            entry = await anyio.to_thread.run_sync(look)
+        except SpoolError as error:
+            told = sending.answer(entry) | {"status": "failed", "reason": error.what}
+            return answers.result(f"failed for #{entry.channel}: {error}", told, is_error=True)
+        told = sending.answer(entry)
+        log.info("%s %s/%s", told["status"], entry.channel, entry.id)
+        return answers.result(sending.sentence(entry), told, is_error=told["status"] == "failed")
+
+    async def _status(self, given: Given) -> types.CallToolResult:
+        entry = await self._in_turn(lambda: self._desk.spool().find(given["id"]))
+        if entry is None:
+            hint = "look at the ID again; an operator may also have taken the message out of the spool"
+            return answers.refused("unknown_id", f"no message {given['id']!r} in the spool", hint)
+        return answers.result(sending.sentence(entry), sending.answer(entry))
+
+    async def _read(self, given: Given) -> types.CallToolResult:
+        told, more = await self._in_turn(lambda: self._received(given))
+        if not told:
+            return answers.result("nothing unread", {"status": "ok", "messages": [], "more": 0})
+        rest = f", {more} more: call again" if more else ""
+        line = f"{len(told)} message{'s' * (len(told) > 1)} from Discord{rest}"
+        known = {"status": "ok", "notice": answers.NOTICE, "messages": told, "more": more}
+        return answers.result(line, known, more=answers.framed(told))
+
+    def _received(self, given: Given) -> tuple[list[dict[str, Any]], int]:
+        """The messages as they are told, and how many were left out."""
+        spool, channel = self._desk.spool(), given.get("channel_name", "").strip()
+        place = self._desk.registry().resolve(channel).address if channel else None
+        unread, limit = given.get("unread_only", True), given.get("limit", _LIMIT)
+        listed = inbox.listed(spool, place, unread=unread)
+        chosen = listed[:limit] if unread else listed[-limit:]
+        messages = list(inbox.loaded(chosen))
+        told = answers.weighed([_told(each) for each in messages])
+        if given.get("mark_read", False):
+            for message in messages[: len(told)]:
+                inbox.mark_read(message)
+        return told, len(listed) - len(told)
+
+    async def _channels(self, given: Given) -> types.CallToolResult:
+        running, channels = await self._in_turn(self._known_channels)
+        line = f"{len(channels)} channel{'s' * (len(channels) != 1)}"
+        if not running:
+            line += "; the service does not run, so what is sent waits until it does"
+        return answers.result(line, {"status": "ok", "service_running": running, "channels": channels})
+
+    def _known_channels(self) -> tuple[bool, list[dict[str, Any]]]:
+        spool, registry = self._desk.spool(), self._desk.registry()
+        snapshot = status.snapshot(spool, status.read(spool))
+        told = []
+        for address in registry.addresses:
+            counts = snapshot["channels"].get(address, {})
+            rig = registry.resolve(address).rig
+            told.append(
+                {
+                    "name": address,
+                    **({"rig": rig} if rig else {}),
+                    "is_read": spool.has("incoming", address),
+                    "unread": len(inbox.listed(spool, address, unread=True)),
+                    "waiting": counts.get("waiting", 0) + counts.get("sending", 0),
+                    "failed": counts.get("failed", 0),
+                }
+            )
+        return bool(snapshot["running"]), told
+
+    async def _in_turn(self, call: Callable[[], _T]) -> _T:
+        return await anyio.to_thread.run_sync(call, limiter=self._desk.turn)
+
+
+def _told(message: Received) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "id": str(message.id), "channel": message.channel, "author": message.author,
+        "date": message.date, "text": message.text, "file": str(message.path), "read": message.read,
+    }  # fmt: skip
+    if message.thread_id is not None:
+        told["thread_id"] = str(message.thread_id)
+    if message.attachments:
+        told["attachments"] = list(message.attachments)
+    return told
+
+
+def _cancellable_sleep(seconds: float) -> None:
+    anyio.from_thread.check_cancelled()
+    time.sleep(seconds)  # at most a tenth of a second, see wait_for
