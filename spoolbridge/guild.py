@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from spoolbridge import channels
+from spoolbridge.discord import permissions
 from spoolbridge.discord.client import DiscordClient
 from spoolbridge.errors import ChannelsError, SettingsError
 from spoolbridge.settings import Settings
 
 _TEXT, _ANNOUNCEMENT = 0, 5  # the channel types that a message can be posted to by name
-#: View Channel, Send Messages, Send in Threads, Read History, Embed Links, Attach Files, Add Reactions.
-_INVITE_PERMISSIONS = 274878024768
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ async def guild_id(client: DiscordClient, settings: Settings) -> int:
 
 def invitation(application_id: int) -> str:
     """The address at which somebody with Manage Server invites the bot."""
-    query = f"client_id={application_id}&scope=bot&permissions={_INVITE_PERMISSIONS}"
+    query = f"client_id={application_id}&scope=bot&permissions={permissions.BRIDGE}"
     return f"https://discord.com/oauth2/authorize?{query}"
 
 

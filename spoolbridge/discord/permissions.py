@@ -30,8 +30,9 @@ SEND_MESSAGES_IN_THREADS = 1 << 38
 #: What a bridge that only writes needs, and what one that also reads needs.
 TO_SEND = VIEW_CHANNEL | SEND_MESSAGES
 TO_POLL = VIEW_CHANNEL | READ_MESSAGE_HISTORY
-#: What an invitation should ask for: 274878024768.
-BRIDGE = TO_SEND | TO_POLL | SEND_MESSAGES_IN_THREADS | EMBED_LINKS | ATTACH_FILES | ADD_REACTIONS
+#: What an invitation should ask for: 309237763136.
+BRIDGE = TO_SEND | TO_POLL | EMBED_LINKS | ATTACH_FILES | ADD_REACTIONS
+BRIDGE |= SEND_MESSAGES_IN_THREADS | CREATE_PUBLIC_THREADS
 
 #: Every bit; Discord adds permissions, and an owner has those of tomorrow too.
 ALL = (1 << 64) - 1
