@@ -175,6 +175,7 @@ async def test_killed_at_every_pair_of_calls(tmp_path: Path, forks: Zygote, life
     for first in range(1, count + 1):
         for second in range(1, count + 1):
             await _killed_twice(tmp_path / "struck", forks, life, first, second)
+    print(f"{life.name}: {count} calls, {count * count} pairs")
 
 
 @pytest.mark.timeout(120)
