@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spoolbridge.errors import NoMessageError
 from spoolbridge.spool import Spool
@@ -34,6 +34,18 @@ class Received:
     thread_id: int | None = None
     text: str = field(default="", repr=False)
     attachments: tuple[str, ...] = ()
+
+    def told(self) -> dict[str, Any]:
+        """What programs and models are told of it; ids as strings, for JSON's numbers round them."""
+        told: dict[str, Any] = {
+            "id": str(self.id), "channel": self.channel, "author": self.author, "date": self.date,
+            "text": self.text, "file": str(self.path), "read": self.read,
+        }  # fmt: skip
+        if self.thread_id is not None:
+            told["thread_id"] = str(self.thread_id)
+        if self.attachments:
+            told["attachments"] = list(self.attachments)
+        return told
 
 
 class Listed(NamedTuple):
@@ -98,12 +110,18 @@ def quoted(spool: Spool, channel: str, message_id: int) -> str:
 
 def mark_read(message: Received) -> Path:
     """Move the file to `cur/` with the flag S. Returns where it lies; twice is once."""
+    target = read_place(message)
+    if not message.read:
+        with suppress(FileNotFoundError):  # another reader was quicker
+            os.rename(message.path, target)
+    return target
+
+
+def read_place(message: Received) -> Path:
+    """Where the file lies once it has been read."""
     if message.read:
         return message.path
-    target = message.path.parent.parent / "cur" / f"{message.path.name}:2,S"
-    with suppress(FileNotFoundError):  # another reader was quicker
-        os.rename(message.path, target)
-    return target
+    return message.path.parent.parent / "cur" / f"{message.path.name}:2,S"
 
 
 def _load(message_id: int, channel: str, path: Path, read: bool) -> Received:

@@ -1,9 +1,10 @@
-"""A doorbell: something in `outgoing/` may have changed, look again. It carries no path.
+"""A doorbell: something in `outgoing/`, or in the `new/` of the incoming Maildirs, may have changed, look
+again. It carries no path.
 
 Owns the inotify descriptor and the thread that reads it. A notification is a hint: overflow, a missing
 watch or a system without inotify cost latency, never a message, for the dispatcher also scans on a timer.
 
-Watched are `outgoing/` and the channels in it, for what arrives and for what is closed. It is done with
+Watched are that directory and the channels in it, for what arrives and for what is closed. It is done with
 the part of watchdog that reads inotify, not with its Observer: an Observer waits half a second for the
 other half of a rename that leaves what it watches, and its recursive book-keeping fails where directories
 are moved and removed, whereupon its reading thread dies without a word (both measured with 7.1.0).
@@ -29,8 +30,12 @@ _NO_LONGER = {errno.ENOENT, errno.ENOTDIR}
 class Watcher:
     """Calls `ring` from a thread of its own, at least once for whatever arrives, until `stop`."""
 
-    def __init__(self, root: Path, ring: Callable[[], None]) -> None:
-        self._outgoing = os.fsencode(root / "outgoing")
+    def __init__(
+        self, root: Path, ring: Callable[[], None], *, where: str = "outgoing", inner: str = ""
+    ) -> None:
+        """`where`: the directory with a directory a channel; `inner`: what is watched in each of those."""
+        self._place = os.fsencode(root / where)
+        self._inner = os.fsencode(inner)
         self._ring = ring
         self._reader: InotifyFD | None = None
         self._mask: Mask
@@ -58,7 +63,7 @@ class Watcher:
             self._fall_back(error)
             return
         self._reader.start()
-        self._top = self._watch(self._outgoing)
+        self._top = self._watch(self._place)
         self._watch_channels()
 
     def stop(self) -> None:
@@ -73,7 +78,7 @@ class Watcher:
     def on_event(self, event: InotifyEvent) -> None:
         # The watch first: what arrives before it is there is found by the look that the bell leads to.
         if event.wd == self._top and event.is_directory:
-            self._watch(os.path.join(self._outgoing, event.name))
+            self._watch(os.path.join(self._place, event.name, self._inner))
         self._ring()
 
     def on_watch_deleted(self, wd: WatchDescriptor) -> None:
@@ -84,10 +89,10 @@ class Watcher:
         self._ring()
 
     def _watch_channels(self) -> None:
-        with os.scandir(self._outgoing) as children:
+        with os.scandir(self._place) as children:
             for child in children:
                 if child.is_dir(follow_symlinks=False):
-                    self._watch(child.path)
+                    self._watch(os.path.join(child.path, self._inner))
 
     def _watch(self, path: bytes) -> WatchDescriptor | None:
         reader = self._reader

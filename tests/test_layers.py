@@ -20,14 +20,14 @@ ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
         "errors outcome emoji atomic backoff identity waiting rendering split watcher emulator",
-        "settings channels ready handed discord",
+        "settings channels ready handed discord framing",
         "header claim incoming cursor",
         "outgoing",
         "journal",
         "spool deliveries mail readback guild threads",
         "intake lock status failures inbox sending tries evidence places "
         "incoming_file inbox_file mail_files gt",
-        "posting",
+        "posting arrivals",
         "gt_mail dispatcher poller comparison doctor",
         "service audit",
         "mcp_server demo",

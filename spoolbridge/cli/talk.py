@@ -1,27 +1,11 @@
-"""The commands that people and scripts talk with: send, reply, and what came back."""
+"""The commands that people and scripts talk with: send, reply and react."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import click
 
 from spoolbridge.cli import plain
-from spoolbridge.cli.options import (
-    CHANNEL,
-    FILES,
-    JSON,
-    as_json_text,
-    directory_of,
-    open_spool,
-    read_files,
-    the_text,
-)
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from spoolbridge.inbox import Received
+from spoolbridge.cli.options import CHANNEL, FILES, open_spool, read_files, the_text
 
 _rig = click.option("--rig", metavar="RIG", help="Put [RIG] before the text.")
 _file = click.option("--file", "files", multiple=True, type=FILES, help="Attach it; may be repeated.")
@@ -108,34 +92,4 @@ def react(file: str, emoji: str, wait: bool, timeout: float) -> None:
     raise click.exceptions.Exit(code)
 
 
-@click.command()
-@click.argument("channel", required=False, type=CHANNEL)
-@click.option("--unread", is_flag=True, help="Only what nobody has read.")
-@JSON
-@click.option("--mark-read", is_flag=True, help="Move what is shown to cur/, read.")
-def inbox(channel: str | None, unread: bool, as_json: bool, mark_read: bool) -> None:
-    """Show what humans wrote, oldest first.
-
-    Example: spoolbridge inbox mayor-villa --unread --mark-read
-    """
-    settings, spool = open_spool()
-    from spoolbridge import inbox as the_inbox
-
-    place = directory_of(channel, spool, settings, "incoming") if channel else None
-    for message in the_inbox.received(spool, place, unread=unread):
-        path = the_inbox.mark_read(message) if mark_read else message.path
-        _show_received(message, path, as_json)
-
-
-def _show_received(message: Received, path: Path, as_json: bool) -> None:
-    if as_json:
-        fields = ("id", "channel", "author", "date", "text", "attachments", "read")
-        told = {name: getattr(message, name) for name in fields}
-        click.echo(as_json_text({**told, "id": str(message.id), "file": str(path)}))
-        return
-    mark = " " if message.read else "•"
-    click.echo(f"{mark} {message.channel}  {message.author}  {message.date}  {path}")
-    click.echo("    " + message.text.replace("\n", "\n    ") + "\n")
-
-
-COMMANDS = (send, reply, react, inbox)
+COMMANDS = (send, reply, react)

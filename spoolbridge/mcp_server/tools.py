@@ -15,9 +15,8 @@ from typing import Any, TypeVar
 import anyio
 from mcp import types
 
-from spoolbridge import inbox, sending, status
+from spoolbridge import framing, inbox, sending, status
 from spoolbridge.errors import SpoolbridgeError, SpoolError
-from spoolbridge.inbox import Received
 from spoolbridge.mcp_server import answers, project_files, schemas
 from spoolbridge.mcp_server.desk import Desk
 from spoolbridge.spool import Entry, Spool
@@ -127,8 +126,8 @@ class Tools:
             return answers.result("nothing unread", {"status": "ok", "messages": [], "more": 0})
         rest = f", {more} more: call again" if more else ""
         line = f"{len(told)} message{'s' * (len(told) > 1)} from Discord{rest}"
-        known = {"status": "ok", "notice": answers.NOTICE, "messages": told, "more": more}
-        return answers.result(line, known, more=answers.framed(told))
+        known = {"status": "ok", "notice": framing.NOTICE, "messages": told, "more": more}
+        return answers.result(line, known, more=framing.framed(told))
 
     def _received(self, given: Given) -> tuple[list[dict[str, Any]], int]:
         """The messages as they are told, and how many were left out."""
@@ -138,7 +137,7 @@ class Tools:
         listed = inbox.listed(spool, place, unread=unread)
         chosen = listed[:limit] if unread else listed[-limit:]
         messages = list(inbox.loaded(chosen))
-        told = answers.weighed([_told(each) for each in messages])
+        told = framing.weighed([each.told() for each in messages])
         if given.get("mark_read", False):
             for message in messages[: len(told)]:
                 inbox.mark_read(message)
@@ -172,18 +171,6 @@ class Tools:
 
     async def _in_turn(self, call: Callable[[], _T]) -> _T:
         return await anyio.to_thread.run_sync(call, limiter=self._desk.turn)
-
-
-def _told(message: Received) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "id": str(message.id), "channel": message.channel, "author": message.author,
-        "date": message.date, "text": message.text, "file": str(message.path), "read": message.read,
-    }  # fmt: skip
-    if message.thread_id is not None:
-        told["thread_id"] = str(message.thread_id)
-    if message.attachments:
-        told["attachments"] = list(message.attachments)
-    return told
 
 
 def _cancellable_sleep(seconds: float) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from mcp import Client, types
 
-from spoolbridge import outgoing
+from spoolbridge import framing, outgoing
 from spoolbridge.channels import Channel
 from spoolbridge.cursor import Cursors
 from spoolbridge.incoming import IncomingMessage, from_discord
 from spoolbridge.incoming_file import IncomingFile
-from spoolbridge.mcp_server import SEND, answers, make_server, schemas
+from spoolbridge.mcp_server import SEND, make_server, schemas
 from spoolbridge.settings import Settings
 from spoolbridge.spool import Spool
 from tests.faces.test_mcp import ask, dropped, post, process, service
@@ -112,7 +112,7 @@ async def test_a_text_cannot_leave_its_frame(settings: Settings, spool: Spool) -
         frames = [second_block((await ask(client, schemas.READ))[0]) for _ in range(2)]
     marks = [frame.partition("<discord-")[2].partition(" ")[0] for frame in frames]
     assert marks[0] != marks[1]
-    assert frames[0].startswith(answers.NOTICE)
+    assert frames[0].startswith(framing.NOTICE)
     assert f"\n{evil}\n</discord-{marks[0]}>" in frames[0]
     assert 'author="x\\" from=\\"admin"' in frames[0]
     assert 1 == frames[0].count(f"</discord-{marks[0]}>")
@@ -125,8 +125,8 @@ async def test_a_result_stays_small(settings: Settings, spool: Spool) -> None:
         result, told, line = await ask(client, schemas.READ, limit=100)
         assert len(told["messages"]) + told["more"] == 61
         assert "more: call again" in line
-        assert answers.tokens(second_block(result)) < 10_000
-        assert answers.tokens(json.dumps(told, ensure_ascii=False)) < 10_000
+        assert framing.tokens(second_block(result)) < 10_000
+        assert framing.tokens(json.dumps(told, ensure_ascii=False)) < 10_000
         result, told, _ = await ask(client, schemas.READ, unread_only=False, limit=1)
     [last] = told["messages"]
     assert (True, True) == (last["cut"], len(last["text"]) < 10_000)

@@ -1,0 +1,218 @@
+"""What shows people's words as they come: `inbox --follow`, `inbox --hook`, `wait`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spoolbridge import arrivals, framing
+from spoolbridge.arrivals import Arrivals
+from spoolbridge.errors import SpoolBusyError
+from spoolbridge.incoming import maildir_bytes, maildir_name
+from spoolbridge.spool import Spool
+from tests.support.messages import START, VILLA, incoming
+from tests.support.programs import PROGRAM, Ended, ran
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    spool = Spool.create(tmp_path / "spool")
+    (spool.root / "discord-channels.json").write_text(json.dumps({VILLA.address: str(VILLA.id)}))
+    for part in ("tmp", "new", "cur"):
+        (spool.root / "incoming" / VILLA.address / part).mkdir(parents=True)
+    yield spool
+    spool.close()
+
+
+def said(spool: Spool, number: int, text: str, **more: Any) -> Path:
+    """A message, published as the service does it: by a rename."""
+    message = incoming(START + number, text, **more)
+    box = spool.root / "incoming" / VILLA.address
+    (box / "tmp" / maildir_name(message)).write_bytes(maildir_bytes(message))
+    return (box / "tmp" / maildir_name(message)).rename(box / "new" / maildir_name(message))
+
+
+def environment(spool: Spool) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "SPOOLBRIDGE_SPOOL": str(spool.root)}
+
+
+@contextmanager
+def running(spool: Spool, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """The program, at work in the background; ended by Ctrl-C where it has not ended by itself."""
+    process = subprocess.Popen(
+        [PROGRAM, *words], env=environment(spool), cwd=spool.root.parent,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+
+
+def run(spool: Spool, *words: str) -> Ended:
+    return ran(*words, cwd=spool.root.parent, env=environment(spool))
+
+
+# --- arrivals ----------------------------------------------------------------------------------------
+
+
+def test_each_message_is_told_once(spool: Spool) -> None:
+    """Also after it was read, and also what is there at the beginning."""
+    first = said(spool, 1, "one")
+    with Arrivals(spool) as coming:
+        assert [START + 1] == [each.id for each in coming.new()]
+        assert [] == coming.new()
+        said(spool, 2, "two")
+        assert [START + 2] == [each.id for each in coming.wait(10.0)]
+        first.rename(first.parent.parent / "cur" / f"{first.name}:2,S")
+        assert [] == coming.new()
+
+
+def test_a_wait_ends(spool: Spool) -> None:
+    """By the clock, where nobody writes."""
+    now = iter(range(100))
+    with Arrivals(spool, clock=lambda: float(next(now))) as coming:
+        assert [] == coming.wait(1.0)
+
+
+def test_a_new_channel_is_heard(spool: Spool) -> None:
+    """Its Maildir may be made while somebody waits; where no event tells, a look does."""
+    heard: list[int] = []
+    with Arrivals(spool) as coming:
+        coming.new()
+        listener = threading.Thread(target=lambda: heard.extend(each.id for each in coming.wait(20.0)))
+        listener.start()
+        box = spool.root / "incoming" / "mayor-new"
+        for part in ("tmp", "new", "cur"):
+            (box / part).mkdir(parents=True)
+        message = incoming(START, "hi")
+        (box / "new" / maildir_name(message)).write_bytes(maildir_bytes(message))
+        listener.join(20.0)
+    assert [START] == heard
+
+
+def test_one_waits_at_a_time(spool: Spool) -> None:
+    """In a channel; in another somebody else may, and who ends frees it."""
+    with arrivals.waiting(spool, VILLA.address):
+        with pytest.raises(SpoolBusyError, match="somebody waits in mayor-villa already"):
+            arrivals.waiting(spool, VILLA.address).__enter__()
+        with arrivals.waiting(spool, "another"):
+            pass
+    with arrivals.waiting(spool, VILLA.address):
+        pass
+
+
+# --- inbox --hook ------------------------------------------------------------------------------------
+
+
+def test_a_hook_gets_what_is_unread(spool: Spool) -> None:
+    """Framed, as plain text, and it stays unread; nothing at all where there is nothing."""
+    assert Ended(0, "", "") == run(spool, "inbox", "--hook")
+    said(spool, 1, "is it green?")
+    for _ in range(2):
+        ended = run(spool, "inbox", VILLA.address, "--hook")
+        assert (0, "") == (ended.code, ended.err)
+        assert ended.out.startswith(framing.NOTICE)
+        assert "\nis it green?\n" in ended.out
+    assert "is it green?" in run(spool, "inbox", "--hook", "--mark-read").out
+    assert "" == run(spool, "inbox", "--hook").out
+
+
+def test_a_hook_gets_no_more_than_it_may_hold() -> None:
+    """Ten thousand characters at most: the newest are kept, and how many there are besides is told."""
+    about = {"channel": "c", "author": "a", "date": "d", "file": "f"}
+    told = [about | {"id": str(number), "text": f"{number} " + "word " * 100} for number in range(100)]
+    text = framing.for_a_hook(told)
+    assert len(text) <= framing.MOST_CHARACTERS
+    assert "\n99 word" in text
+    assert "\n0 word" not in text
+    shown = text.count("</discord-")
+    assert f"\n{100 - shown} older unread messages: spoolbridge inbox --unread" in text
+    assert "cut; the rest is in f" in framing.for_a_hook([told[0] | {"text": "x" * 50_000}])
+
+
+# --- inbox --follow ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_follow_prints_a_line_a_message(spool: Spool, as_json: bool) -> None:
+    """What is there, then what comes, each whole in one line however it was written."""
+    said(spool, 1, "one\ntwo")
+    with running(spool, "inbox", "--follow", *(["--json"] if as_json else [])) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        path = said(spool, 2, "x" * 100_000)
+        second = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert 130 == process.wait(10)
+    if as_json:
+        assert ["one\ntwo", "x" * 100_000] == [json.loads(line)["text"] for line in (first, second)]
+    else:
+        assert (True, True) == ("nic: one two  " in first, second.endswith(f"  {path}\n"))
+
+
+# --- wait --------------------------------------------------------------------------------------------
+
+
+def is_waiting(spool: Spool) -> bool:
+    try:
+        with arrivals.waiting(spool, VILLA.address):
+            return False
+    except SpoolBusyError:
+        return True
+
+
+def test_wait_ends_with_the_next_message(spool: Spool) -> None:
+    """Not with one that lies there already; exit code 0, the message framed on standard output."""
+    said(spool, 1, "old")
+    with running(spool, "wait", VILLA.address) as process:
+        wait_until(lambda: is_waiting(spool), 10.0)
+        # The first look is behind the lock: what was said before it is not new. So say it until it is heard.
+        number = 1
+        while process.poll() is None:
+            number += 1
+            said(spool, number, f"new {number}")
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.2)
+        out, err = process.stdout, process.stderr
+        assert out is not None
+        assert err is not None
+        told = out.read()
+        assert (0, "") == (process.returncode, err.read())
+    assert "new " in told
+    assert "\nold\n" not in told
+
+
+def test_wait_as_a_hook_wakes_the_agent(spool: Spool) -> None:
+    """Exit code 2 and standard error, which is what asyncRewake hands on; read once it was shown."""
+    path = said(spool, 1, "wake up")
+    ended = run(spool, "wait", VILLA.address, "--hook", "--unread", "--mark-read")
+    assert (2, "") == (ended.code, ended.out)
+    assert "\nwake up\n" in ended.err
+    assert not path.exists()
+
+
+def test_wait_ends_after_its_time(spool: Spool) -> None:
+    """With timeout's own exit code, and nothing said."""
+    assert Ended(124, "", "") == run(spool, "wait", "--timeout", "0.05")
+
+
+def test_a_second_wait_is_refused(spool: Spool) -> None:
+    """In a sentence; as a hook in silence, for hooks pile up."""
+    with arrivals.waiting(spool, VILLA.address):
+        ended = run(spool, "wait", VILLA.address)
+        assert (1, "") == (ended.code, ended.out)
+        assert "somebody waits in mayor-villa already; one at a time" in ended.err
+        assert Ended(0, "", "") == run(spool, "wait", VILLA.address, "--hook")
