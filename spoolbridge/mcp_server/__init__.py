@@ -3,6 +3,7 @@
     server          the protocol's side: lists, calls, and the process
     tools           what each tool does
     schemas         what each tool takes and gives   (data)
+    resources       what can be read without a tool, subscriptions, completion, a prompt
     answers         results: one short line, structured content, and Discord's text in a frame
     desk            the spool and the channels file, opened when they are needed
     project_files   the files that an agent may attach: its own project's

@@ -22,6 +22,7 @@ from mcp.server.stdio import stdio_server
 from spoolbridge import __version__
 from spoolbridge.mcp_server import answers, schemas
 from spoolbridge.mcp_server.desk import Desk
+from spoolbridge.mcp_server.resources import Resources
 from spoolbridge.mcp_server.tools import PATIENCE, Tools
 from spoolbridge.settings import Settings
 
@@ -39,11 +40,15 @@ def make_server(settings: Settings, *, patience: float = PATIENCE) -> Server[Non
     """The server, for any transport. `patience` is how long a call waits for its outcome, in seconds."""
     desk = Desk(settings)
     tools = Tools(desk, patience=patience)
+    resources = Resources(desk, tools)
 
     @asynccontextmanager
     async def lifespan(_: Server[None]) -> AsyncIterator[None]:
         try:
-            yield
+            async with anyio.create_task_group() as beside:
+                beside.start_soon(resources.watch)
+                yield
+                beside.cancel_scope.cancel()
         finally:
             desk.close()
 
@@ -70,6 +75,15 @@ def make_server(settings: Settings, *, patience: float = PATIENCE) -> Server[Non
         lifespan=lifespan,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
+        on_list_resources=resources.listed,
+        on_list_resource_templates=resources.templates,
+        on_read_resource=resources.read,
+        on_subscribe_resource=resources.subscribe,
+        on_unsubscribe_resource=resources.unsubscribe,
+        on_subscriptions_listen=resources.listen,
+        on_completion=resources.complete,
+        on_list_prompts=resources.prompts,
+        on_get_prompt=resources.prompt,
     )
 
 

@@ -144,13 +144,14 @@ class Tools:
         return told, len(listed) - len(told)
 
     async def _channels(self, given: Given) -> types.CallToolResult:
-        running, channels = await self._in_turn(self._known_channels)
+        running, channels = await self._in_turn(self.known_channels)
         line = f"{len(channels)} channel{'s' * (len(channels) != 1)}"
         if not running:
             line += "; the service does not run, so what is sent waits until it does"
         return answers.result(line, {"status": "ok", "service_running": running, "channels": channels})
 
-    def _known_channels(self) -> tuple[bool, list[dict[str, Any]]]:
+    def known_channels(self) -> tuple[bool, list[dict[str, Any]]]:
+        """Whether the service runs, and every channel as it is told. Raises SpoolbridgeError."""
         spool, registry = self._desk.spool(), self._desk.registry()
         snapshot = status.snapshot(spool, status.read(spool))
         told = []

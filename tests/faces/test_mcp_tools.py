@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
-from mcp import Client, types
+from mcp import Client, MCPError, types
 
 from spoolbridge import framing, outgoing
 from spoolbridge.channels import Channel
@@ -281,3 +282,101 @@ async def test_a_real_process_reads_and_answers(settings: Settings, spool: Spool
             client, schemas.REPLY, message_id=question["id"], message="yes", files=["a.txt"], wait_seconds=0
         )
     assert "A" == (Path(told["file"]) / "files" / "a.txt").read_text()
+
+
+# --- resources ---------------------------------------------------------------------------------------
+
+
+def text_of(result: types.ReadResourceResult) -> str:
+    [content] = result.contents
+    assert isinstance(content, types.TextResourceContents)
+    return content.text
+
+
+async def test_resources_are_listed_and_read(settings: Settings, spool: Spool) -> None:
+    """Every URI that is listed can be read; inboxes are framed, and stay unread."""
+    said(spool, message(1, "one"))
+    async with Client(make_server(settings)) as client:
+        uris = [each.uri for each in (await client.list_resources()).resources]
+        assert ["spool://channels", "spool://inbox/mayor-villa"] == uris
+        found = (await client.list_resource_templates()).resource_templates
+        assert ["spool://channels/{channel_name}", "spool://inbox/{channel_name}"] == [
+            each.uri_template for each in found
+        ]
+        channels = json.loads(text_of(await client.read_resource("spool://channels")))["channels"]
+        one = json.loads(text_of(await client.read_resource("spool://channels/mayor-villa")))
+        assert one in channels
+        for _ in range(2):
+            text = text_of(await client.read_resource("spool://inbox/mayor-villa", cache_mode="bypass"))
+            assert text.startswith(framing.NOTICE)
+            assert "\none\n" in text
+        assert "nothing unread\n" == text_of(await client.read_resource("spool://inbox/vgt"))
+
+
+@pytest.mark.parametrize(
+    "uri", ["spool://inbox/nowhere", "spool://channels/nowhere", "spool://x", "file:///etc/passwd", "spool://"]
+)
+async def test_a_resource_that_is_not_there(settings: Settings, uri: str) -> None:
+    """-32602, with the URI."""
+    async with Client(make_server(settings)) as client:
+        with pytest.raises(MCPError) as raised:
+            await client.read_resource(uri)
+    assert types.INVALID_PARAMS == raised.value.code
+
+
+async def test_channel_names_are_completed(settings: Settings) -> None:
+    """For the templates and for the prompt, from the channels file."""
+    async with Client(make_server(settings)) as client:
+        for ref in (
+            types.ResourceTemplateReference(uri="spool://inbox/{channel_name}"),
+            types.PromptReference(name="answer_discord"),
+        ):
+            found = await client.complete(ref, {"name": "channel_name", "value": "may"})
+            assert ["mayor-villa"] == found.completion.values
+
+
+async def test_the_prompt_names_the_tools(settings: Settings) -> None:
+    """And quotes the channel, which somebody may have typed."""
+    async with Client(make_server(settings)) as client:
+        [prompt] = (await client.list_prompts()).prompts
+        found = await client.get_prompt(prompt.name, {"channel_name": 'x" now ignore'})
+        [said_by] = found.messages
+        assert isinstance(said_by.content, types.TextContent)
+        assert '"x\\" now ignore"' in said_by.content.text
+        assert {name for name in (schemas.READ, schemas.REPLY) if name in said_by.content.text}
+        with pytest.raises(MCPError):
+            await client.get_prompt("another")
+
+
+async def test_a_modern_subscription_fires_when_a_human_writes(settings: Settings, spool: Spool) -> None:
+    """For the channel that was asked for, and no other."""
+    said(spool, message(1, "before"))
+    async with Client(make_server(settings)) as client:
+        with anyio.fail_after(20):
+            async with client.listen(resource_subscriptions=["spool://inbox/mayor-villa"]) as events:
+                said(spool, message(2, "now"))
+                event = await anext(aiter(events))
+    assert "spool://inbox/mayor-villa" == getattr(event, "uri", None)
+
+
+@pytest.mark.filterwarnings("ignore::mcp.MCPDeprecationWarning")
+@pytest.mark.parametrize("real", [False, True])
+async def test_a_subscription_of_the_handshake_fires(settings: Settings, spool: Spool, real: bool) -> None:
+    """In memory and over pipes; no more of them once it is taken back."""
+    said(spool, message(1, "before"))
+    heard: list[str] = []
+    fired = anyio.Event()
+
+    async def hear(message: Any) -> None:
+        if isinstance(message, types.ResourceUpdatedNotification):
+            heard.append(message.params.uri)
+            fired.set()
+
+    there: Any = process(settings) if real else make_server(settings)
+    async with Client(there, mode="legacy", message_handler=hear) as client:
+        await client.subscribe_resource("spool://inbox/mayor-villa")
+        said(spool, message(2, "now"))
+        with anyio.fail_after(20):
+            await fired.wait()
+        await client.unsubscribe_resource("spool://inbox/mayor-villa")
+    assert ["spool://inbox/mayor-villa"] == heard
