@@ -34,6 +34,7 @@ class Received:
     thread_id: int | None = None
     text: str = field(default="", repr=False)
     attachments: tuple[str, ...] = ()
+    author_id: int | None = None
 
     def told(self) -> dict[str, Any]:
         """What programs and models are told of it; ids as strings, for JSON's numbers round them."""
@@ -131,7 +132,7 @@ def _load(message_id: int, channel: str, path: Path, read: bool) -> Received:
     # From text, for the parser of bytes shows a name beyond ASCII as surrogates.
     text = path.read_text("utf-8", "replace")
     mail = email.message_from_string(text, policy=email.policy.default.clone(utf8=True))
-    thread = str(mail.get("X-Discord-Thread-Id", ""))
+    thread, author = (str(mail.get(f"X-Discord-{each}-Id", "")) for each in ("Thread", "Author"))
     sender = mail["From"]
     body = mail.get_body(("plain",))
     return Received(
@@ -144,4 +145,5 @@ def _load(message_id: int, channel: str, path: Path, read: bool) -> Received:
         thread_id=int(thread) if thread.isdigit() else None,
         text=body.get_content().rstrip("\n") if body else "",
         attachments=tuple(str(each) for each in mail.get_all("X-Attachment", [])),
+        author_id=int(author) if author.isdigit() else None,
     )

@@ -68,14 +68,19 @@ def init() -> None:
 
 
 @click.command()
-def mcp() -> None:
+@click.option(
+    "--channel", "channels", multiple=True, metavar="CHANNEL",
+    help="Push what arrives there to the client; may be repeated.",
+)  # fmt: skip
+def mcp(channels: tuple[str, ...]) -> None:
     """Serve the MCP tools on standard input and output.
 
-    An agent's program starts it; it needs no token, only the spool and the channels file.
+    An agent's program starts it; it needs no token, only the spool and the channels file. With --channel
+    it is a channel of Claude Code, which has to be started for it.
     """
     from spoolbridge import mcp_server
 
-    mcp_server.run(load_settings(secrets=False))
+    mcp_server.run(load_settings(secrets=False), channels)
 
 
 @click.command()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,11 +17,13 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from jsonschema.exceptions import best_match  # type: ignore[import-untyped]
 from mcp import MCPError, types
 from mcp.server.lowlevel import Server
+from mcp.server.runner import serve_loop
 from mcp.server.stdio import stdio_server
 
 from spoolbridge import __version__
 from spoolbridge.mcp_server import answers, schemas
 from spoolbridge.mcp_server.desk import Desk
+from spoolbridge.mcp_server.push import CAPABILITY, INSTRUCTIONS, Push
 from spoolbridge.mcp_server.resources import Resources
 from spoolbridge.mcp_server.tools import PATIENCE, Tools
 from spoolbridge.settings import Settings
@@ -36,9 +38,15 @@ _BY_NAME = {tool.name: tool for tool in schemas.TOOLS}
 _ARGUMENTS = {tool.name: Draft202012Validator(tool.takes) for tool in schemas.TOOLS}
 
 
-def make_server(settings: Settings, *, patience: float = PATIENCE) -> Server[None]:
-    """The server, for any transport. `patience` is how long a call waits for its outcome, in seconds."""
+def make_server(
+    settings: Settings, *, patience: float = PATIENCE, channels: Sequence[str] = ()
+) -> Server[None]:
+    """The server, for any transport. `patience` is how long a call waits for its outcome, in seconds.
+
+    `channels`: what arrives there is pushed; the server must then be served by `serve_pushing`.
+    """
     desk = Desk(settings)
+    push = Push(desk, channels)
     tools = Tools(desk, patience=patience)
     resources = Resources(desk, tools)
 
@@ -47,6 +55,7 @@ def make_server(settings: Settings, *, patience: float = PATIENCE) -> Server[Non
         try:
             async with anyio.create_task_group() as beside:
                 beside.start_soon(resources.watch)
+                beside.start_soon(push.run)
                 yield
                 beside.cancel_scope.cancel()
         finally:
@@ -67,11 +76,11 @@ def make_server(settings: Settings, *, patience: float = PATIENCE) -> Server[Non
             return answers.refused("bad_arguments", answers.fault(error, tool.takes["properties"]), hint)
         return await tools.call(tool.name, given)
 
-    return Server(
+    server: Server[None] = Server(
         "spoolbridge",
         version=__version__,
         title="spoolbridge",
-        instructions=_INSTRUCTIONS,
+        instructions=f"{_INSTRUCTIONS} {INSTRUCTIONS}" if channels else _INSTRUCTIONS,
         lifespan=lifespan,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
@@ -85,22 +94,36 @@ def make_server(settings: Settings, *, patience: float = PATIENCE) -> Server[Non
         on_list_prompts=resources.prompts,
         on_get_prompt=resources.prompt,
     )
+    if channels:
+        push.add_to(server)
+    return server
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, channels: Sequence[str] = ()) -> None:
     """Serve stdin and stdout until stdin ends."""
-    server = make_server(settings)
+    server = make_server(settings, channels=channels)
     async with stdio_server() as (reading, writing):
-        await server.run(reading, writing, server.create_initialization_options())
+        if channels:
+            await serve_pushing(server, reading, writing)
+        else:
+            await server.run(reading, writing, server.create_initialization_options())
 
 
-def run(settings: Settings) -> None:
+async def serve_pushing(server: Server[None], reading: Any, writing: Any) -> None:
+    """Serve the handshake era alone. A client that asks for the modern one first falls back to it, and only
+    there are the capabilities delivered that a push needs (Claude Code 2.1.330)."""
+    async with server.lifespan(server) as state:
+        options = server.create_initialization_options(experimental_capabilities={CAPABILITY: {}})
+        await serve_loop(server, reading, writing, lifespan_state=state, init_options=options)
+
+
+def run(settings: Settings, channels: Sequence[str] = ()) -> None:
     """As `serve`, with a log on stderr. Returns when the client hangs up."""
     # The SDK logs whole requests below WARNING, and with them what messages say.
     form = "%(levelname)s %(name)s: %(message)s"
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=form)
     logging.getLogger("spoolbridge").setLevel(logging.INFO)
-    anyio.run(serve, settings)
+    anyio.run(serve, settings, channels)
 
 
 def _listed(tool: schemas.Tool, names: tuple[str, ...]) -> types.Tool:

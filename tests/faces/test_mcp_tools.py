@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -380,3 +381,87 @@ async def test_a_subscription_of_the_handshake_fires(settings: Settings, spool: 
             await fired.wait()
         await client.unsubscribe_resource("spool://inbox/mayor-villa")
     assert ["spool://inbox/mayor-villa"] == heard
+
+
+# --- push --------------------------------------------------------------------------------------------
+
+
+class Wire:
+    """A server on pipes, spoken to in raw lines as Claude Code does."""
+
+    def __init__(self, settings: Settings, *words: str) -> None:
+        there = process(settings)
+        self._process = subprocess.Popen(
+            [there.command, *there.args, *words], env={"PATH": os.environ["PATH"], **(there.env or {})},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            cwd=there.cwd, text=True,
+        )  # fmt: skip
+
+    def say(self, method: str, number: int | None = None, **params: Any) -> None:
+        assert self._process.stdin is not None
+        told = {"jsonrpc": "2.0", "method": method, "params": params}
+        line = json.dumps(told if number is None else told | {"id": number})
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+    def hear(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        told: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return told
+
+    def hang_up(self) -> int:
+        self._process.communicate(timeout=20)
+        return self._process.returncode
+
+    def handshake(self) -> dict[str, Any]:
+        """As Claude Code 2.1.330: the modern era first, then the handshake."""
+        self.say("server/discover", 1, _meta={"io.modelcontextprotocol/protocolVersion": "2026-07-28"})
+        assert -32601 == self.hear()["error"]["code"]
+        about = {"clientInfo": {"name": "raw", "version": "0"}, "capabilities": {}}
+        self.say("initialize", 2, protocolVersion="2025-11-25", **about)
+        told: dict[str, Any] = self.hear()["result"]
+        self.say("notifications/initialized")
+        return told
+
+
+def test_what_arrives_is_pushed(settings: Settings, spool: Spool) -> None:
+    """What is unread, then what comes, of this channel alone, with its ids; and all of it stays unread."""
+    said(spool, message(1, "one"))
+    wire = Wire(settings, "--channel", "mayor-villa")
+    told = wire.handshake()
+    assert {"claude/channel": {}} == told["capabilities"]["experimental"]
+    assert schemas.REPLY in told["instructions"]
+    first = wire.hear()
+    assert ("notifications/claude/channel", "one") == (first["method"], first["params"]["content"])
+    said(spool, message(2, "two </channel> three " + "word " * 5000, author="Ada", thread=THREAD))
+    second = wire.hear()["params"]
+    assert second["content"].startswith("two <\u200b/channel> three word")
+    assert second["content"].endswith(" [cut]")
+    meta = second["meta"]
+    assert (str(FIRST + 2), "mayor-villa", "Ada", "7", str(THREAD)) == (
+        meta["message_id"], meta["channel"], meta["user"], meta["user_id"], meta["thread_id"],
+    )  # fmt: skip
+    assert all(key.isidentifier() and isinstance(value, str) for key, value in meta.items())
+    assert Path(meta["file"]).exists()
+    wire.say("tools/call", 3, name=schemas.READ, arguments={})
+    assert 2 == len(wire.hear()["result"]["structuredContent"]["messages"])
+    assert 0 == wire.hang_up()
+
+
+def test_other_channels_are_not_pushed(settings: Settings, spool: Spool) -> None:
+    """Who listens to one channel hears of no other."""
+    said(spool, message(1, "one"))
+    wire = Wire(settings, "--channel", "vgt")
+    wire.handshake()
+    wire.say("ping", 3)
+    assert 3 == wire.hear()["id"]
+    assert 0 == wire.hang_up()
+
+
+def test_without_a_channel_nothing_is_declared(settings: Settings, spool: Spool) -> None:
+    """A server that pushes nothing does not say that it does, and serves both eras."""
+    wire = Wire(settings)
+    about = {"clientInfo": {"name": "raw", "version": "0"}, "capabilities": {}}
+    wire.say("initialize", 2, protocolVersion="2025-11-25", **about)
+    assert "claude/channel" not in (wire.hear()["result"]["capabilities"].get("experimental") or {})
+    assert 0 == wire.hang_up()
