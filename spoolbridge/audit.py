@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 
 from spoolbridge import channels, evidence, lock
+from spoolbridge.attachments import Attachments
 from spoolbridge.channels import Registry
 from spoolbridge.comparison import Comparison, Report, Undelivered, id_before, told
 from spoolbridge.cursor import Cursors
 from spoolbridge.deliveries import Delivery
+from spoolbridge.discord.cdn import Cdn
 from spoolbridge.discord.client import DiscordClient
 from spoolbridge.errors import SpoolBusyError, SpoolError
 from spoolbridge.evidence import Evidence
@@ -71,16 +73,21 @@ async def repair(
     ends it half-way, a second call goes on where it ended.
     """
     done: list[Undelivered] = []
-    with ExitStack() as stack:
-        _hold(spool, stack)
-        deliveries = _deliveries(settings, spool, stack)
+    async with AsyncExitStack() as stack:
+        held = stack.enter_context(ExitStack())
+        _hold(spool, held)
+        deliveries = _deliveries(settings, spool, held)
+        downloads = Attachments(
+            spool.fd, client, Cdn(settings.api_url), largest=settings.max_download, patience=None
+        )
+        await stack.enter_async_context(downloads)
         compared = await _compare(client, settings, spool, registry, since, clock)
         for place in compared.places.values():
             undelivered = list(compared.undelivered(place))
             for delivery in deliveries:
                 owed = [each for each in undelivered if each.delivery == delivery.name]
                 if owed:
-                    await in_thread(_redeliver, delivery, place, owed, compared.guild)
+                    await _redeliver(delivery, place, owed, compared.guild, downloads)
                     done += owed
         report = await audit(client, settings, spool, registry, since, clock=clock)
     return replace(report, repaired=tuple(told("repaired", "handed over to", done)))
@@ -138,7 +145,12 @@ def _deliveries(settings: Settings, spool: Spool, stack: ExitStack) -> list[Deli
     return found
 
 
-def _redeliver(delivery: Delivery, place: Place, owed: Sequence[Undelivered], guild: Guild) -> None:
+async def _redeliver(
+    delivery: Delivery, place: Place, owed: Sequence[Undelivered], guild: Guild, downloads: Attachments
+) -> None:
     messages = [from_discord(each.message, place.channel, guild.id, names=guild.names) for each in owed]
+    messages, halt = await downloads.complete(messages, {each.id for each in messages}, guild.names)
+    if halt is not None:
+        raise halt
     # The place was read from the cursor on, so what lies before its newest is owed, or was handed over.
-    delivery.redeliver(place.own, messages, after=max(place.ids))
+    await in_thread(delivery.redeliver, place.own, messages, after=max(place.ids))

@@ -68,7 +68,13 @@ def file_name(entry_id: str, rest: str) -> str:
 
     What is harmless already stays as it is: an entry that comes back keeps its name.
     """
-    plain = _HARMFUL.sub(lambda found: b"%%%02X" % found[0][0], os.fsencode(rest)).decode("ascii")
+    plain = harmless(rest)
+    return f"{entry_id}.{plain}" if plain else entry_id
+
+
+def harmless(name: str) -> str:
+    """A name of at most LONGEST_NAME characters A-Z a-z 0-9 . _ - and percent-escapes; a suffix stays."""
+    plain = _HARMFUL.sub(lambda found: b"%%%02X" % found[0][0], os.fsencode(name)).decode("ascii")
     if len(plain) > LONGEST_NAME:
         stem, dot, suffix = plain.rpartition(".")
         if dot and len(suffix) <= _LONGEST_SUFFIX:
@@ -77,7 +83,7 @@ def file_name(entry_id: str, rest: str) -> str:
             stem, end = plain, "_"  # a cut must not leave `.why` or `.part` at the end: nobody would see it
         # Not in the middle of an escape: what is left must still decode.
         plain = re.sub(r"%.?$", "", stem[: LONGEST_NAME - len(end)]) + end
-    return f"{entry_id}.{plain}" if plain else entry_id
+    return plain
 
 
 def original(rest: str) -> str:

@@ -12,14 +12,15 @@ its own, whatever it contains.
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from spoolbridge import rendering
 from spoolbridge.channels import Channel
+from spoolbridge.rendering import NOTHING_KEPT, Kept, Names
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
@@ -28,16 +29,24 @@ HUMAN_TYPES = (0, 19)  # DEFAULT and REPLY; every other type is the system's or 
 _DISCORD_EPOCH = 1_420_070_400_000  # milliseconds; a snowflake's upper bits count from 2015
 _LARGEST_ID = 2**64 - 1
 _YEAR = 31_557_600  # seconds
-_NO_NAMES: Mapping[int, str] = MappingProxyType({})
+_NO_NAMES: Names = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Attachment:
-    """A file that came with a message; `size` in bytes, `url` is signed and expires after about a day."""
+    """A file that came with a message; `size` in bytes, `url` is signed and expires after about a day.
 
+    `name`, `url` and `type` (a MIME type, or empty) are as Discord tells them: nobody has looked inside.
+    """
+
+    id: int
     name: str
     url: str
     size: int
+    type: str = ""
+    #: Where it lies, relative to the spool; else why it does not. Both are empty where nobody tried.
+    file: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,8 @@ class IncomingMessage:
     timestamp: float
     #: Why `text` is Discord's JSON instead of the human's words; empty: it is the human's words.
     reason: str = ""
+    #: The JSON that it was made of.
+    source: Any = field(default=None, repr=False, compare=False)
 
 
 def snowflake_time(snowflake: int) -> float:
@@ -80,18 +91,26 @@ def is_human(json: Any, own_id: int) -> bool:
 
 
 def from_discord(
-    json: Any, channel: Channel, guild_id: int, *, names: Mapping[int, str] = _NO_NAMES
+    json: Any,
+    channel: Channel,
+    guild_id: int,
+    *,
+    names: Names = _NO_NAMES,
+    kept: Mapping[int, Kept] = NOTHING_KEPT,
 ) -> IncomingMessage:
-    """The message in Discord's JSON; `names` are those of channels and roles, by id. Never raises."""
+    """The message in Discord's JSON; never raises.
+
+    `names` are those of channels and roles, `kept` tells what became of attachments, both by id.
+    """
     fields = json if isinstance(json, Mapping) else {}
     message_id, place = _id(fields.get("id")) or 0, _id(fields.get("channel_id"))
     author, author_id = _author(fields)
     try:
-        text, reason = rendering.plain(json, names), ""
-        attachments, reply_to = _attachments(json), _reply_to(json)
+        text, reason = rendering.plain(json, names, kept), ""
+        attachments, reply_to = tuple(_attachments(json, kept)), _reply_to(json)
     except Exception as error:  # whatever Discord thinks of next: it must not hold up what follows
         text, reason = _raw(json), f"not rendered ({type(error).__name__}); the body is Discord's JSON"
-        attachments, reply_to = (), None
+        attachments, reply_to = _readable(json, kept), None
     return IncomingMessage(
         id=message_id,
         channel=channel,
@@ -104,7 +123,13 @@ def from_discord(
         attachments=attachments,
         timestamp=_timestamp(fields.get("timestamp"), message_id),
         reason=reason,
+        source=json,
     )
+
+
+def with_files(message: IncomingMessage, kept: Mapping[int, Kept], names: Names) -> IncomingMessage:
+    """The same message, in which text and attachments tell what became of each file."""
+    return from_discord(message.source, message.channel, message.guild_id, names=names, kept=kept)
 
 
 def maildir_name(message: IncomingMessage) -> str:
@@ -126,12 +151,10 @@ def subject(message: IncomingMessage) -> str:
     return f"Discord #{message.channel.address} from {rendering.one_line(message.author)}"
 
 
-def maildir_bytes(message: IncomingMessage, files: Sequence[str] = ()) -> bytes:
-    """The message as mail with LF line ends; `files` are its attachments' paths relative to the spool."""
+def maildir_bytes(message: IncomingMessage) -> bytes:
+    """The message as mail with LF line ends."""
     mail = _mail()
     _set_headers(mail, message)
-    for file in files:
-        mail["X-Attachment"] = _header(file)
     mail.set_content(f"{rendering.printable(message.text)}\n", charset="utf-8", cte="8bit")
     return mail.as_bytes()
 
@@ -154,9 +177,14 @@ def inbox_line(message: IncomingMessage, file: str) -> bytes:
         "author_id": str(message.author_id),
         "file": file,
         "reply_to": None if message.reply_to is None else str(message.reply_to),
-        "attachments": [{"name": a.name, "url": a.url, "size": a.size} for a in message.attachments],
+        "attachments": [_told(each) for each in message.attachments],
     }
     return jsonlib.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+
+
+def _told(attachment: Attachment) -> dict[str, object]:
+    fields = ("name", "url", "size", "type", "file", "reason")
+    return {name: getattr(attachment, name) or None for name in fields} | {"size": attachment.size}
 
 
 def _mail() -> EmailMessage:
@@ -184,6 +212,11 @@ def _set_headers(mail: EmailMessage, message: IncomingMessage) -> None:
         mail["X-Discord-Thread-Id"] = str(message.thread_id)
     mail["X-Discord-Guild-Id"] = str(message.guild_id)
     mail["X-Discord-Author-Id"] = str(message.author_id)
+    for each in message.attachments:
+        if each.file:
+            mail["X-Attachment"] = _header(each.file)
+        elif each.reason:
+            mail["X-Attachment-Missing"] = _header(f"{each.name}: {each.reason}")
     if message.reason:
         mail["X-Spoolbridge-Reason"] = _header(message.reason)
 
@@ -215,18 +248,33 @@ def _author(fields: Mapping[str, Any]) -> tuple[str, int]:
 
 def _reply_to(json: Mapping[str, Any]) -> int | None:
     reference = json.get("message_reference") or {}
-    return None if reference.get("type") == rendering.FORWARD else _id(reference.get("message_id"))
+    return None if rendering.is_forward(json) else _id(reference.get("message_id"))
 
 
-def _attachments(json: Mapping[str, Any]) -> tuple[Attachment, ...]:
-    return tuple(
-        Attachment(
-            rendering.one_line(each["filename"]) or "unnamed",
-            rendering.one_line(each["url"], 2048),
-            int(each["size"]),
+def _attachments(json: Mapping[str, Any], kept: Mapping[int, Kept]) -> Iterator[Attachment]:
+    """Its own, and those of what it forwards."""
+    for each in json.get("attachments") or ():
+        file, reason = kept.get(_id(each.get("id")) or 0, Kept())
+        yield Attachment(
+            id=_id(each.get("id")) or 0,
+            name=rendering.one_line(each["filename"]) or "unnamed",
+            url=rendering.one_line(each["url"], 2048),
+            size=int(each["size"]),
+            type=rendering.one_line(each.get("content_type") or ""),
+            file=file,
+            reason=reason,
         )
-        for each in json.get("attachments") or ()
-    )
+    if rendering.is_forward(json):
+        for snapshot in json["message_snapshots"]:
+            yield from _attachments(snapshot["message"], kept)
+
+
+def _readable(json: Any, kept: Mapping[int, Kept]) -> tuple[Attachment, ...]:
+    """The attachments of a message that cannot be rendered, if at least they can be read."""
+    try:
+        return tuple(_attachments(json, kept))
+    except Exception:
+        return ()
 
 
 def _timestamp(value: object, message_id: int) -> float:

@@ -138,7 +138,9 @@ def _tail(message: IncomingMessage, spool: str, replies: bool) -> str:
     ways = ["gt mail reply <this mail>"] if replies else []
     ways.append(f"a file in {spool}/outgoing/{message.channel.address}/")
     ways.append("the spoolbridge MCP tools")
-    return f"\n\n-- \nTo answer: {', or '.join(ways)}.\ndiscord-message-id: {message.id}\n"
+    files = [f"Attached: {spool}/{each.file}\n" for each in message.attachments if each.file]
+    attached = "\n\n" + "".join(files).rstrip("\n") if files else ""
+    return f"{attached}\n\n-- \nTo answer: {', or '.join(ways)}.\ndiscord-message-id: {message.id}\n"
 
 
 def _cut(text: str, room: int, file: str) -> str:

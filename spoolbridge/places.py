@@ -71,8 +71,10 @@ class Guild:
 
     @property
     def names(self) -> dict[int, str]:
-        """Names of channels and threads by id."""
-        return {key: str(each.get("name") or "") for key, each in {**self._channels, **self._threads}.items()}
+        """Names of channels, threads and roles by id."""
+        roles = {int(each["id"]): each for each in self._roles}
+        named = {**roles, **self._channels, **self._threads}
+        return {key: str(each.get("name") or "") for key, each in named.items()}
 
     async def places(self, more: Collection[int]) -> dict[int, Place]:
         """Every channel of the file, their active threads, and the channels or threads of the ids `more`."""

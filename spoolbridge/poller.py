@@ -23,12 +23,14 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from spoolbridge import backoff
+from spoolbridge.attachments import Attachments
 from spoolbridge.channels import Channel, Registry
 from spoolbridge.deliveries import Delivery
 from spoolbridge.discord.client import DiscordClient
 from spoolbridge.errors import DiscordError, SpoolbridgeError, TokenRefusedError, UnreachableError
 from spoolbridge.incoming import IncomingMessage, from_discord, is_human, snowflake_time
 from spoolbridge.rendering import one_line
+from spoolbridge.role_names import RoleNames
 from spoolbridge.waiting import in_thread, pause
 
 INTERVAL = 15.0  # seconds between cycles when it is quiet
@@ -93,6 +95,7 @@ class Poller:
         own_id: int,
         first_start: float,
         interval: float = INTERVAL,
+        attachments: Attachments | None = None,
         report: Callable[[IncomingMessage], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -102,6 +105,7 @@ class Poller:
         self._globs, self._guild_id, self._own_id = tuple(globs), guild_id, own_id
         self._first_start, self._interval, self._report = first_start, interval, report
         self._clock, self._sleep, self._jitter = clock, sleep, jitter
+        self._attachments, self._roles = attachments, RoleNames(client, clock=clock)
         self._fetched: dict[int, _Fetched] = {}
         self._troubles: dict[_Key, _Trouble] = {}
         self._last_message: float | None = None
@@ -229,14 +233,29 @@ class Poller:
         pages = self._client.messages_since(place.polled.id, min(positions.values()))
         async with aclosing(pages):  # type: ignore[type-var]
             async for page in pages:
-                messages = self._humans(place, page)
-                upto = _number(page[-1], "id")
+                messages, upto, halt = await self._whole(place, page, list(positions))
                 for delivery in list(positions):
                     step = self._deliver(place, delivery, messages, upto)
                     if not await self._attempt(place, delivery, step):
                         del positions[delivery]  # not past the page that failed
+                if halt is not None:
+                    raise halt
                 if not positions:
                     return
+
+    async def _whole(
+        self, place: _Place, page: Sequence[Mapping[str, Any]], deliveries: Sequence[Delivery]
+    ) -> tuple[list[IncomingMessage], int, Exception | None]:
+        """The page's messages with their files, up to which id all are there, and why not to its end."""
+        guild_id = self._guild_id if isinstance(self._guild_id, int) else self._guild_id()
+        self._names = {**self._names, **await self._roles.of(guild_id, page)}
+        messages, halt = self._humans(place, page), None
+        if self._attachments is not None:
+            new = {each.id for delivery in deliveries for each in delivery.missing(place.polled, messages)}
+            messages, halt = await self._attachments.complete(messages, new, self._names)
+        if halt is None:
+            return messages, _number(page[-1], "id"), None
+        return messages, messages[-1].id if messages else 0, halt
 
     async def _attempt(self, place: _Place, delivery: Delivery, step: Awaitable[None]) -> bool:
         """Whether the step worked; where the delivery failed, that is noted against it alone."""

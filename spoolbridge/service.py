@@ -20,9 +20,11 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from spoolbridge import __version__, atomic, backoff, guild, inbox, lock, status
+from spoolbridge.attachments import PATIENCE, Attachments
 from spoolbridge.channels import Watched
 from spoolbridge.cursor import Cursors
 from spoolbridge.deliveries import Delivery
+from spoolbridge.discord.cdn import Cdn
 from spoolbridge.discord.client import DiscordClient
 from spoolbridge.dispatcher import Dispatcher
 from spoolbridge.errors import SettingsError, SpoolbridgeError, SpoolError, UnreachableError
@@ -212,8 +214,13 @@ async def _built(
         await in_thread(watcher.start)
         stack.callback(watcher.stop)
         deliveries, mail = _deliveries(settings, spool, stack)
+        attachments = Attachments(
+            spool.fd, client, Cdn(settings.api_url),
+            largest=settings.max_download, patience=None if once else PATIENCE,
+        )  # fmt: skip
+        await stack.enter_async_context(attachments)
         poller = Poller(
-            client, registry, deliveries,
+            client, registry, deliveries, attachments=attachments,
             globs=settings.poll, interval=settings.poll_interval, guild_id=bot.guild_id, own_id=bot.id,
             first_start=first_start, report=report,
         )  # fmt: skip

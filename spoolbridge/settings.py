@@ -7,6 +7,7 @@ alone: `load(..., secrets=False)` opens no `.env` and drops a token that was inh
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +22,7 @@ DEFAULT_API_URL = "https://discord.com/api/v10"
 DEFAULT_POLL = ("mayor-*",)
 DEFAULT_POLL_INTERVAL = 15.0  # seconds
 DEFAULT_MAX_UPLOAD = 10 << 20  # bytes a file; any server takes them (discord-api-docs #8572)
+DEFAULT_MAX_DOWNLOAD = 25 << 20  # bytes
 SHORTEST_POLL_INTERVAL = 0.05  # seconds; an emulator may be asked more often than Discord
 
 #: Setting → its key in spoolbridge.toml. The token has none: it belongs in a 0600 file.
@@ -33,9 +35,12 @@ KEYS = {
     "SPOOLBRIDGE_POLL": "poll",
     "SPOOLBRIDGE_POLL_INTERVAL": "poll_interval",
     "SPOOLBRIDGE_MAX_UPLOAD": "max_upload",
+    "SPOOLBRIDGE_MAX_DOWNLOAD": "max_download",
     "SPOOLBRIDGE_GT": "gt",
 }
 _PROJECT = "CLAUDE_PROJECT_DIR"  # set by Claude Code for the servers that it starts
+_UNITS = {"b": 1, "kb": 10**3, "kib": 1 << 10, "mb": 10**6, "mib": 1 << 20, "gb": 10**9, "gib": 1 << 30}
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?) ?((?:[kmg]i?)?b)?", re.ASCII | re.IGNORECASE)
 TOKEN = "DISCORD_BOT_TOKEN"  # noqa: S105  (the setting's name, not its value)
 
 
@@ -44,7 +49,7 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Settings(NamedTuple):
-    """Everything that can be set, checked. Paths are absolute, times in seconds."""
+    """Everything that can be set, checked. Paths are absolute, times in seconds, sizes in bytes."""
 
     spool: Path
     channels: Path
@@ -55,6 +60,8 @@ class Settings(NamedTuple):
     poll: tuple[str, ...] = DEFAULT_POLL
     poll_interval: float = DEFAULT_POLL_INTERVAL
     max_upload: int = DEFAULT_MAX_UPLOAD
+    #: Of one file that a human attached; 0: none is downloaded.
+    max_download: int = DEFAULT_MAX_DOWNLOAD
     gt: str = "auto"
     #: The Gas Town around us, where there is one.
     town: Path | None = None
@@ -106,6 +113,7 @@ def _settings(values: Mapping[str, str], routes: Mapping[str, str], cwd: Path, t
     spool = cwd / values.get("SPOOLBRIDGE_SPOOL", town / "spool" if town else "spool")
     channels = town / "settings" if town else spool
     inbox = town / "daemon" if town else spool
+    largest = _checked(values, "SPOOLBRIDGE_MAX_DOWNLOAD", _size, "a size such as 25MiB; 0 for none")
     return Settings(
         spool=Path(os.path.abspath(spool)),
         channels=cwd / values.get("SPOOLBRIDGE_CHANNELS", channels / "discord-channels.json"),
@@ -120,6 +128,7 @@ def _settings(values: Mapping[str, str], routes: Mapping[str, str], cwd: Path, t
         or DEFAULT_POLL_INTERVAL,
         max_upload=_checked(values, "SPOOLBRIDGE_MAX_UPLOAD", _size, "a size such as 10MiB")
         or DEFAULT_MAX_UPLOAD,
+        max_download=DEFAULT_MAX_DOWNLOAD if largest is None else largest,
         gt=_checked(values, "SPOOLBRIDGE_GT", _switch, "auto or off") or "auto",
         town=town,
         routes=dict(routes),
@@ -160,11 +169,10 @@ def _interval(text: str) -> float:
 
 def _size(text: str) -> int:
     """Bytes, from `10MiB`, `500 kB` or a plain number."""
-    number, unit = text.rstrip("BKMibkm ").strip(), text.strip().lstrip("0123456789. ").lower()
-    units = {"": 1, "b": 1, "kb": 1000, "kib": 1 << 10, "mb": 1000_000, "mib": 1 << 20}
-    if unit not in units or not number.replace(".", "", 1).isdecimal():
+    match = _SIZE.fullmatch(text)
+    if match is None:
         raise ValueError(text)
-    return int(float(number) * units[unit])
+    return int(float(match[1]) * _UNITS[(match[2] or "b").lower()])
 
 
 def _switch(text: str) -> str:

@@ -24,9 +24,9 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "header claim incoming cursor",
         "outgoing",
         "journal",
-        "spool deliveries mail readback guild threads",
+        "spool deliveries mail readback guild threads attached_files role_names",
         "intake lock status failures inbox sending tries evidence places "
-        "incoming_file inbox_file mail_files gt",
+        "incoming_file inbox_file mail_files gt attachments",
         "posting arrivals",
         "gt_mail dispatcher poller comparison doctor",
         "service audit",

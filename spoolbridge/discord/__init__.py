@@ -1,7 +1,8 @@
 """The only code that talks to Discord, and what it knows of it.
 
     client        what can be asked of Discord, and in which form it answers
-    connection    one request: its turn, its permit, its answer; the only module that opens a connection
+    connection    one request: its turn, its permit, its answer; the only module that the token goes through
+    cdn           one attached file, in pieces, from where Discord keeps them; no token
     answers       one answer, or its absence -> an outcome or an error   (decided once, here)
     uploads       files and a payload -> one multipart form
     ratelimit     acquire -> permit -> complete: when a request may go   (no I/O, no clock)

@@ -25,7 +25,7 @@ from spoolbridge.incoming import (
     snowflake_at,
     snowflake_time,
 )
-from spoolbridge.rendering import one_line
+from spoolbridge.rendering import Kept, one_line, size
 from tests.support.messages import GUILD, NIC, START, VILLA, incoming, json_message
 
 OURS = 5
@@ -86,7 +86,8 @@ def test_nothing_odd_is_human(odd: Any) -> None:
         ("</deploy now:14>", "/deploy now"),
         ("<t:1700000000> <t:1700000000:R>", "2023-11-14 22:13 UTC 2023-11-14 22:13 UTC"),
         ("<t:99999999999999999>", "<t:99999999999999999>"),
-        ("<id:guide> <b> a<b", "<id:guide> <b> a<b"),
+        ("<id:guide> <id:linked-roles:15>", "#Server Guide #Linked Roles"),
+        ("<id:other> <b> a<b", "<id:other> <b> a<b"),
         ("one\r\ntwo\rthree\n\n", "one\ntwo\nthree"),
         ("\x1b[2J\x00\x07\x7f\x9b", "␛[2J␀␇␡�"),
         ("tab\tstays, \u200fש too", "tab\tstays, \u200fש too"),
@@ -118,11 +119,25 @@ def test_the_text_as_it_reads(content: str, text: str) -> None:
                     "answers": [
                         {"poll_media": {"text": "yes"}},
                         {"poll_media": {"emoji": {"id": None, "name": "❌"}}},
+                        {"poll_media": {"text": "later", "emoji": {"id": "5", "name": "party"}}},
                     ],
                 },
             },
-            "[poll: Deploy?]\n  - yes\n  - ❌",
+            "[poll: Deploy?]\n  - yes\n  - ❌\n  - party later",
         ),
+        (
+            {
+                "content": "",
+                "poll": {
+                    "question": {"text": "Which?"},
+                    "answers": [],
+                    "allow_multiselect": True,
+                    "expiry": "2026-11-23T01:00:00.123000+01:00",
+                },
+            },
+            "[poll: Which?, several answers allowed, open until 2026-11-23 00:00 UTC]",
+        ),
+        ({"content": "", "activity": {"type": 3}, "application": {"name": "Chess"}}, "[invitation: Chess]"),
         (
             {
                 "embeds": [
@@ -137,6 +152,10 @@ def test_the_text_as_it_reads(content: str, text: str) -> None:
                 ]
             },
             "hi\n\n[embed: Build 7, https://ci.example/7]\n  red\n  green\n  took: 3 min\n  ci",
+        ),
+        (
+            {"embeds": [{"description": "long\n" * 300, "fields": [{"name": "never", "value": "shown"}]}]},
+            "hi\n\n[embed: untitled]\n" + "  long\n" * 199 + "  long…",
         ),
         (
             {"components": [{"type": 17, "components": [{"type": 10, "content": "inside"}]}]},
@@ -165,12 +184,103 @@ def test_the_text_as_it_reads(content: str, text: str) -> None:
             },
             f"[forwarded]\n  look @ada\n  {PICTURE_LINE}",
         ),
+        (
+            {
+                "content": "",
+                "message_reference": {"type": 1, "message_id": "42", "channel_id": "21"},
+                "message_snapshots": [
+                    {"message": {"content": "", "flags": 1 << 13, "attachments": [{**PICTURE, "id": "8"}]}}
+                ],
+            },
+            f"[forwarded from #general]\n  {PICTURE_LINE.replace('attachment', 'voice message')}",
+        ),
     ],
 )
 def test_what_is_not_text_becomes_a_line(changes: dict[str, Any], text: str) -> None:
     """Behind the human's own words, so that an answer of one word is still one word first."""
-    message = from_discord(json_message(**{"content": "hi", **changes}), VILLA, GUILD)
+    json_of = json_message(**{"content": "hi", **changes})
+    message = from_discord(json_of, VILLA, GUILD, names={21: "general"})
     assert (text, "") == (message.text, message.reason)
+
+
+@pytest.mark.parametrize(
+    ("origin", "told"),
+    [
+        ({"content": "how\nis <@7>?", "mentions": [ADA]}, "how is @ada?"),
+        ({"content": "x" * 300}, "x" * 199 + "…"),
+        ({"content": "", "attachments": [PICTURE, {**PICTURE, "filename": "b.png"}]}, "chart.png, b.png"),
+        ({"content": "", "sticker_items": [{"name": "Wave"}]}, "sticker: Wave"),
+        ({"content": "", "poll": {"question": {"text": "Deploy?"}}}, "poll: Deploy?"),
+        ({"content": ""}, "a message without text"),
+    ],
+)
+def test_a_reply_quotes_a_line_of_what_it_answers(origin: dict[str, Any], told: str) -> None:
+    """Also where that has no words: an agent must know what is meant."""
+    reply: dict[str, Any] = {"type": 19, "message_reference": {"message_id": "42"}}
+    message = incoming(content="yes", referenced_message={"author": ADA, **origin}, **reply)
+    assert f"yes\n\n[in reply to ada: {told}]" == message.text
+
+
+def test_a_reply_that_arrives_empty_says_so() -> None:
+    """What it answers is known without the Message Content intent; that its words are missing is not seen."""
+    reply: dict[str, Any] = {"type": 19, "message_reference": {"message_id": "42"}}
+    hint = "[no text: is the bot's Message Content intent on?]"
+    assert f"{hint}\n[in reply to message 42]" == incoming(content="", **reply).text
+
+
+FILE = f"attachments/mayor-villa/{START}/chart.png"
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [
+        (Kept(FILE), f"[attachment: chart.png, 123 kB, image/png, a chart, saved as {FILE}]"),
+        (
+            Kept(reason="downloads are switched off"),
+            "[attachment: chart.png, 123 kB, image/png, a chart, not downloaded: downloads are switched off, "
+            f"{URL}]",
+        ),
+    ],
+)
+def test_what_became_of_an_attachment(kept: Kept, told: str) -> None:
+    """The text, the header and the line name the file; or the reason, and the link while it is good."""
+    picture = {**PICTURE, "content_type": "image/png", "description": "a chart"}
+    message = from_discord(json_message(attachments=[picture]), VILLA, GUILD, kept={9: kept})
+    assert f"how is the build?\n\n{told}" == message.text
+    parsed = email.message_from_bytes(maildir_bytes(message), policy=email.policy.default)
+    missing = f"chart.png: {kept.reason}" if kept.reason else None
+    assert (kept.file or None, missing) == (parsed["X-Attachment"], parsed["X-Attachment-Missing"])
+    expected = {"name": "chart.png", "url": URL, "size": 123_456, "type": "image/png"}
+    (listed,) = json.loads(inbox_line(message, ""))["attachments"]
+    assert expected | {"file": kept.file or None, "reason": kept.reason or None} == listed
+
+
+def test_what_a_forward_carries_counts_as_attached() -> None:
+    """Its files are another message's, and are wanted all the same."""
+    forward: dict[str, Any] = {
+        "message_reference": {"type": 1},
+        "message_snapshots": [{"message": {"content": "look", "attachments": [PICTURE]}}],
+    }
+    message = from_discord(json_message(content="", **forward), VILLA, GUILD, kept={9: Kept(FILE)})
+    assert [FILE] == [each.file for each in message.attachments]
+    assert f"[forwarded]\n  look\n  [attachment: chart.png, 123 kB, saved as {FILE}]" == message.text
+
+
+def test_what_cannot_be_rendered_keeps_its_files() -> None:
+    """The words are raw JSON, and the file has its header."""
+    odd = json_message(attachments=[PICTURE], poll=1)
+    message = from_discord(odd, VILLA, GUILD, kept={9: Kept(FILE)})
+    assert odd == json.loads(message.text)
+    assert f"\nX-Attachment: {FILE}\n" in maildir_bytes(message).decode()
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(0, "0 bytes"), (9_999, "9999 bytes"), (10_000, "10 kB"), (25 << 20, "26 MB")],
+)
+def test_sizes_as_people_say_them(count: int, said: str) -> None:
+    """Short, and never 0 of anything."""
+    assert said == size(count)
 
 
 def test_a_reply_is_known_by_its_id_and_a_forward_is_none() -> None:
@@ -184,7 +294,7 @@ def test_a_reply_is_known_by_its_id_and_a_forward_is_none() -> None:
 def test_attachments_are_kept_as_data() -> None:
     """Name, address and size; a name is one line whatever it was."""
     message = incoming(attachments=[{**PICTURE, "filename": "../a\nb\u202e.png"}])
-    assert (Attachment("../a b .png", URL, 123_456),) == message.attachments
+    assert (Attachment(9, "../a b .png", URL, 123_456),) == message.attachments
 
 
 def test_a_thread_is_told_apart_from_its_channel() -> None:
@@ -290,16 +400,18 @@ def test_an_attackers_name(name: str) -> None:
 
 def test_the_whole_file() -> None:
     """Readable with cat: the headers that were promised, a blank line, the text."""
-    message = incoming(
+    json_of = json_message(
         content="grüße\nFrom me",
+        attachments=[PICTURE],
         type=19,
         channel_id="77",
         message_reference={"message_id": "42"},
         referenced_message=None,
         author={**NIC, "global_name": 'Nic "雅" é'},
     )
+    message = from_discord(json_of, VILLA, GUILD, kept={9: Kept("attachments/mayor-villa/1/a.png")})
     assert f"1795305600.D{START}.discord" == maildir_name(message)
-    assert maildir_bytes(message, ["attachments/mayor-villa/1/a.png"]).decode() == f"""\
+    assert maildir_bytes(message).decode() == f"""\
 From: "Nic \\"雅\\" é" <80351110224678912@discord>
 Date: Sun, 22 Nov 2026 00:00:00 +0000
 Subject: Discord #mayor-villa from Nic "雅" é
@@ -320,6 +432,7 @@ MIME-Version: 1.0
 grüße
 From me
 
+[attachment: chart.png, 123 kB, saved as attachments/mayor-villa/1/a.png]
 [in reply to a message that was deleted]
 """
 
@@ -346,10 +459,15 @@ def test_the_line_of_the_inbox_file() -> None:
             "author_id": "80351110224678912",
             "file": "incoming/x",
             "reply_to": None,
-            "attachments": [{"name": "chart.png", "url": URL, "size": 123_456}],
+            "attachments": [
+                {
+                    "name": "chart.png", "url": URL, "size": 123_456,
+                    "type": None, "file": None, "reason": None,
+                }
+            ],
         },
         ensure_ascii=False,
-    ) + "\n"
+    ) + "\n"  # fmt: skip
 
 
 def test_a_channel_that_two_rigs_have_is_told_by_its_address() -> None:

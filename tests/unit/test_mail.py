@@ -7,8 +7,10 @@ import pytest
 from spoolbridge.channels import Channel
 from spoolbridge.errors import SettingsError
 from spoolbridge.gt import Verdict, answer_of
+from spoolbridge.incoming import from_discord
 from spoolbridge.mail import LONGEST_BODY, address_of, checked_routes, compose, decode, sender_of
-from tests.support.messages import START, STATUS, VILLA, incoming
+from spoolbridge.rendering import Kept
+from tests.support.messages import GUILD, START, STATUS, VILLA, incoming, json_message
 
 CREW = "villacalculatecost3/crew/max"
 
@@ -33,6 +35,18 @@ def test_a_long_body_names_the_file() -> None:
     name = f"spool/incoming/mayor-villa/new/1795305600.D{START}.discord"
     assert f"ü\n[cut here; the whole text is in {name}]\n\n-- \n" in mail.body
     assert mail.body.splitlines()[-1] == mail.marker
+
+
+def test_a_mail_tells_where_the_files_lie() -> None:
+    """By the spool's path as the agent knows it, also where the text was cut before it came to them."""
+    picture = {"id": "9", "filename": "a.png", "size": 1, "url": "https://cdn.example/a.png"}
+    kept = {9: Kept("attachments/mayor-villa/1/a.png"), 8: Kept(reason="too large")}
+    both = json_message(content="ü" * 40_000, attachments=[picture, {**picture, "id": "8"}])
+    message = from_discord(both, VILLA, GUILD, kept=kept)
+    mail = compose(message, "mayor/", polled_id=1, now=0.0, spool="/town/spool")
+    assert "]\n\nAttached: /town/spool/attachments/mayor-villa/1/a.png\n\n-- \nTo answer: " in mail.body
+    assert 1 == mail.body.count("Attached: ")
+    assert len(mail.body.encode()) <= LONGEST_BODY
 
 
 def test_the_subject_cannot_act_in_a_prompt() -> None:

@@ -52,6 +52,8 @@ class TestDefaults:
             api_url="https://discord.com/api/v10",
             poll=("mayor-*",),
             poll_interval=15.0,
+            max_upload=10_485_760,
+            max_download=26_214_400,
             gt="auto",
             town=None,
             project=place,
@@ -102,6 +104,7 @@ WRITTEN = {
     "SPOOLBRIDGE_POLL": ("mayor-*, vgt,,", "poll", ("mayor-*", "vgt")),
     "SPOOLBRIDGE_POLL_INTERVAL": ("0.5", "poll_interval", 0.5),
     "SPOOLBRIDGE_MAX_UPLOAD": ("20MiB", "max_upload", 20 << 20),
+    "SPOOLBRIDGE_MAX_DOWNLOAD": ("100 MiB", "max_download", 104_857_600),
     "SPOOLBRIDGE_GT": ("off", "gt", "off"),
 }
 
@@ -187,6 +190,24 @@ class TestSources:
         assert 2.0 == load({"GT_ROOT": str(town)}, place).poll_interval
 
 
+class TestSizes:
+    """Bytes as people write them."""
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [("0", 0), ("1", 1), ("500B", 500), ("2 kB", 2000), ("2KiB", 2048), ("1.5MiB", 1_572_864),
+         ("25 MB", 25_000_000), ("1gib", 1 << 30), (" 7 ", 7)],
+    )  # fmt: skip
+    def test_forms(self, text: str, expected: int, place: Path) -> None:
+        """With a unit, an i in it for 1,024, or without one; and 0 is no default."""
+        assert expected == load({"SPOOLBRIDGE_MAX_DOWNLOAD": text}, place).max_download
+
+    def test_a_number_in_the_toml(self, place: Path) -> None:
+        """Without quotes."""
+        (place / "spoolbridge.toml").write_text("max_download = 0\n")
+        assert 0 == load({}, place).max_download
+
+
 class TestDotenv:
     """`.env` as people write it."""
 
@@ -250,6 +271,11 @@ class TestRefused:
             ("SPOOLBRIDGE_MAX_UPLOAD", "ten", "a size such as 10MiB"),
             ("SPOOLBRIDGE_MAX_UPLOAD", "10 parsecs", "a size such as 10MiB"),
             ("SPOOLBRIDGE_MAX_UPLOAD", "-1", "a size such as 10MiB"),
+            ("SPOOLBRIDGE_MAX_DOWNLOAD", "-1", "a size such as 25MiB; 0 for none"),
+            ("SPOOLBRIDGE_MAX_DOWNLOAD", "MiB", "a size"),
+            ("SPOOLBRIDGE_MAX_DOWNLOAD", "1 TiB", "a size"),
+            ("SPOOLBRIDGE_MAX_DOWNLOAD", "inf", "a size"),
+            ("SPOOLBRIDGE_MAX_DOWNLOAD", "9" * 99, "a size"),
             ("SPOOLBRIDGE_GT", "on", "auto or off"),
         ],
     )
