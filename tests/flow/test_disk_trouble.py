@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -26,9 +26,11 @@ from unittest.mock import patch
 import pytest
 
 from spoolbridge import atomic, doctor, status
+from spoolbridge.attachments import Attachments
 from spoolbridge.channels import Channel, Registry
 from spoolbridge.cursor import Cursors
 from spoolbridge.deliveries import Delivery
+from spoolbridge.discord.cdn import Cdn
 from spoolbridge.discord.client import DiscordClient
 from spoolbridge.emulator import Emulator
 from spoolbridge.errors import SpoolError
@@ -509,11 +511,15 @@ class Inbound:
         deliveries: list[Delivery] = [
             IncomingFile(self.spool.fd, self.cursors), InboxFile(self.inbox, self.cursors)
         ]  # fmt: skip
+        self.attachments = Attachments(
+            self.spool.fd, client, Cdn(emulator.api_url), patience=None, clock=clock, sleep=clock.leap
+        )
         guild = emulator.guild
         registry = Registry([Channel(CHANNEL, guild.channel(CHANNEL).id, None, CHANNEL)])
         self.poller = Poller(
             client, lambda: registry, deliveries, globs=[CHANNEL], guild_id=guild.id, own_id=guild.bot.id,
-            first_start=clock(), clock=clock, sleep=clock.sleep, jitter=lambda: 1.0,
+            first_start=clock(), attachments=self.attachments,
+            clock=clock, sleep=clock.sleep, jitter=lambda: 1.0,
         )  # fmt: skip
 
     def filed(self) -> list[int]:
@@ -535,14 +541,17 @@ async def test_inbound_with_any_call_refused(tmp_path: Path, code: int) -> None:
     async with (
         Emulator(clock=clock, limits=False).serve() as emulator,
         DiscordClient(emulator.token, api_url=emulator.api_url, clock=clock, sleep=clock.leap) as client,
+        AsyncExitStack() as stack,
     ):
         emulator.add_channel(CHANNEL)
         for number in itertools.count(1):
             clock.advance(60)
             with closing(Inbound(emulator, client, clock, tmp_path / f"{number}")) as inbound:
+                await stack.enter_async_context(inbound.attachments)
                 await inbound.poller.cycle()
                 clock.advance(60)
-                said = [emulator.say(CHANNEL, f"{number}.{each}") for each in range(3)]
+                files = [("a.png", b"whole")]
+                said = [emulator.say(CHANNEL, f"{number}.{each}", files=files[each:]) for each in range(3)]
                 with failing(number, code) as failed:
                     await inbound.poller.cycle()
                 told = inbound.poller.problems.get(CHANNEL, "")
@@ -552,7 +561,9 @@ async def test_inbound_with_any_call_refused(tmp_path: Path, code: int) -> None:
                     await inbound.poller.cycle()
                 assert said == inbound.filed() == inbound.lines()
                 assert {} == inbound.poller.problems
-                assert [] == inbound.spool.names(f"incoming/{CHANNEL}/tmp")
+                assert [] == inbound.spool.names(f"incoming/{CHANNEL}/tmp") == inbound.spool.names("tmp")
+                pictures = contents(inbound.spool.root, "attachments")
+                assert {f"attachments/{CHANNEL}/{said[0]}/a.png": b"whole"} == pictures
             calls += failed
             if not failed:
                 break
