@@ -28,9 +28,9 @@ from spoolbridge.discord.client import DiscordClient
 from spoolbridge.errors import DiscordError, RefusedError, TokenRefusedError, UnreachableError
 from spoolbridge.incoming import Attachment, IncomingMessage, from_discord, with_files
 from spoolbridge.rendering import Kept, Names, size
+from spoolbridge.settings import DEFAULT_MAX_DOWNLOAD
 from spoolbridge.waiting import in_thread
 
-LARGEST = 25 << 20  # bytes; what a message can carry on a server without boosts, and some more
 PATIENCE = 5.0  # seconds for which a visit to a channel waits; what takes longer is met by a later visit
 LONGEST = 300.0  # seconds for the files of one message
 WAITS = (1.0, 4.0)  # seconds between the tries of one file
@@ -67,7 +67,7 @@ class Attachments:
         client: DiscordClient,
         cdn: Cdn,
         *,
-        largest: int = LARGEST,
+        largest: int = DEFAULT_MAX_DOWNLOAD,
         patience: float | None = PATIENCE,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,

@@ -98,7 +98,7 @@ def _unfit(character: str) -> bool:
 def size(count: int) -> str:
     """A number of bytes as people say it."""
     if count < 10_000:
-        return f"{count} bytes"
+        return f"{count} byte{'' if count == 1 else 's'}"
     return f"{count / 1e3:.0f} kB" if count < 10_000_000 else f"{count / 1e6:.0f} MB"
 
 

@@ -22,6 +22,7 @@ from spoolbridge.cli.program import cli
 from spoolbridge.discord import permissions
 from spoolbridge.errors import MessageError
 from spoolbridge.incoming import from_discord, inbox_line, maildir_bytes
+from spoolbridge.rendering import Kept
 from tests.support.messages import GUILD, VILLA, incoming, json_message
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +52,7 @@ FOREIGN = re.compile(
     r"\b(pypi|npmjs?|crates\.io|conda)\b|/(?:work|tmp|root|home)/",
     re.IGNORECASE,
 )
+FILE = {"id": "1", "filename": "a", "size": 1, "url": ""}
 _BEGIN, _END = "<!-- commands -->\n", "<!-- /commands -->\n"
 _WIDTH = 100  # characters, as in a usual terminal
 
@@ -198,6 +200,7 @@ def test_readme_tells_every_setting() -> None:
     assert f"`{settings.DEFAULT_API_URL}`" in told["SPOOLBRIDGE_API_URL"]
     assert f"`{','.join(settings.DEFAULT_POLL)}`" in told["SPOOLBRIDGE_POLL"]
     assert f"{settings.DEFAULT_POLL_INTERVAL:g} seconds" in told["SPOOLBRIDGE_POLL_INTERVAL"]
+    assert f"`{settings.DEFAULT_MAX_DOWNLOAD >> 20}MiB`" in told["SPOOLBRIDGE_MAX_DOWNLOAD"]
     assert "[routes]" in text(README)
 
 
@@ -269,6 +272,7 @@ def test_the_contract_has_the_figures_of_the_code() -> None:
         f"it waits {ready.SETTLE_WITHOUT_LEASE:.0f} s, whatever the name",
         f"after {ready.GRACE:.0f} s, an empty file",
         f"more than {ready.LARGEST // 2**20} MiB",
+        f"up to {settings.DEFAULT_MAX_DOWNLOAD // 2**20} MiB each unless the settings say otherwise",
         f"{split.LIMIT:,} UTF-16 units",
         f"at most {header.LONGEST:,} bytes",
     ):
@@ -298,7 +302,10 @@ def test_the_contract_names_every_header_of_a_mail() -> None:
     """What an incoming file can hold is what the table lists; MIME's own headers go without saying."""
     reply: dict[str, Any] = {"type": 19, "message_reference": {"message_id": "1"}}
     odd = from_discord(json_message() | {"content": None}, VILLA, GUILD)
-    mails = [incoming(**reply), incoming(channel_id="1573850500300800001"), odd]
+    files = [FILE, {**FILE, "id": "2"}]
+    kept = {1: Kept("attachments/…"), 2: Kept(reason="…")}
+    attached = from_discord(json_message(attachments=files), VILLA, GUILD, kept=kept)
+    mails = [incoming(**reply), incoming(channel_id="1573850500300800001"), odd, attached]
     heads = [maildir_bytes(mail).decode().partition("\n\n")[0] for mail in mails]
     written = {line.partition(":")[0] for head in heads for line in head.splitlines()}
     listed = {each for row in table(SPOOL, "header") for each in ticked(row[0])}
@@ -306,7 +313,10 @@ def test_the_contract_names_every_header_of_a_mail() -> None:
 
 
 def test_the_contract_names_every_key_of_the_inbox_file() -> None:
-    """The second table of keys is the line that is appended."""
+    """The second table of keys is the line that is appended; so are the keys of what is attached."""
+    (listed,) = [row[1] for row in tables(SPOOL, "key")[1] if row[0] == "`attachments`"]
+    (attached,) = json.loads(inbox_line(incoming(attachments=[FILE]), ""))["attachments"]
+    assert set(attached) == set(ticked(listed))
     named = {each for row in tables(SPOOL, "key")[1] for each in ticked(row[0])}
     assert set(json.loads(inbox_line(incoming(), "incoming/…"))) == named
 

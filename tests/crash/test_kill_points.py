@@ -65,6 +65,7 @@ LIVES = [
     Life("a drop whose files are refused", _files_refused, failed=1),
     Life("an answer to what is gone", _an_answer_to_nothing, later=200.0),
     Life("a mailed answer", lambda world: world.say("what is up?"), mailed=True),
+    Life("an answer with a picture", lambda world: world.say("look", b"\x89PNG" + bytes(300_000))),
     Life("an answer", lambda world: world.say("what is up?")),
 ]
 

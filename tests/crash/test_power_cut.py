@@ -29,7 +29,11 @@ def _plain(world: World) -> None:
     path.write_text("hello")
 
 
-LIVES = [Life("one drop", _plain), Life("an answer", lambda world: world.say("what is up?"))]
+LIVES = [
+    Life("one drop", _plain),
+    Life("an answer", lambda world: world.say("what is up?")),
+    Life("an answer with a picture", lambda world: world.say("look", b"\x89PNG" + bytes(300_000))),
+]
 
 
 async def cut(base: Path, forks: Zygote, life: Life, number: int, model: str, later: float) -> int:

@@ -22,8 +22,10 @@ from typing import Any
 from spoolbridge.emulator import Emulator
 from spoolbridge.spool import Spool
 from tests.support.fake_gt import FakeGt
+from tests.support.tree import contents
 
 CHANNEL = "mayor-villa"
+PICTURE = "chart.png"
 _PATIENCE = 20.0  # seconds for one life of the service, far more than it needs
 
 
@@ -64,6 +66,8 @@ class World:
     emulator: Emulator
     dropped: list[str] = field(default_factory=list)
     said: list[tuple[int, str]] = field(default_factory=list)
+    #: What was attached to a message, by its id.
+    attached: dict[int, bytes] = field(default_factory=dict)
     time_passed: float = 0.0
     gt: FakeGt | None = None
 
@@ -88,8 +92,11 @@ class World:
         finally:
             spool.close()
 
-    def say(self, text: str) -> None:
-        self.said.append((self.emulator.say(CHANNEL, text), text))
+    def say(self, text: str, picture: bytes = b"") -> None:
+        said = self.emulator.say(CHANNEL, text, files=[(PICTURE, picture)] if picture else [])
+        self.said.append((said, text))
+        if picture:
+            self.attached[said] = picture
 
     async def life(self, *, kill_at: int | None = None, until: str = "settled") -> dict[str, Any]:
         """Run the service until all is settled, or until it is killed at that call."""
@@ -165,9 +172,23 @@ class World:
             int(json.loads(line)["id"]) for line in lines
         ), log
         assert not list((self.root / "incoming" / CHANNEL / "tmp").iterdir()), log
+        self._assert_attached(lines, log)
         if self.gt:
             mailed = [re.findall(r"discord-message-id: (\d+)", mail["body"]) for mail in self.gt.mails]
             assert sorted([str(message_id)] for message_id, _ in self.said) == sorted(mailed), log
+
+
+    def _assert_attached(self, lines: list[str], log: str) -> None:
+        """Every picture is there, whole, and named; and nothing else is."""
+        folder = f"attachments/{CHANNEL}"
+        expected = {f"{folder}/{each}/{PICTURE}": data for each, data in self.attached.items()}
+        assert expected == contents(self.root, "attachments"), log
+        assert [] == list((self.root / "tmp").iterdir()), log
+        listed = [each["file"] for line in lines for each in json.loads(line)["attachments"]]
+        assert sorted(expected) == sorted(listed), log
+        new = self.root / "incoming" / CHANNEL / "new"
+        for path in expected:
+            assert 1 == sum(f"\nX-Attachment: {path}\n" in each.read_text() for each in new.iterdir()), log
 
 
 @asynccontextmanager

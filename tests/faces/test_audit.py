@@ -297,6 +297,23 @@ async def test_a_message_that_the_cursor_passed_over(world: World) -> None:
     assert (await world.audit()).ok
 
 
+async def test_a_repair_brings_the_files_too(world: World) -> None:
+    """What was attached to a message that was never handed over is on disk, and every delivery names it."""
+    await world.say("before")
+    world.clock.advance(60)
+    await world.say("after")
+    picture = ("chart.png", b"\x89PNG")
+    late = world.emulator.say(VILLA, "look", at=world.clock() - 30, files=[picture])
+    await world.poller.cycle()
+    assert [late] == [int(each.id) for each in (await world.repair()).repaired]
+    path = f"attachments/{VILLA}/{late}/chart.png"
+    assert {path: b"\x89PNG"} == contents(world.root, "attachments")
+    (mail,) = (world.root / "incoming" / VILLA / "new").glob(f"*.D{late}.discord")
+    assert f"\nX-Attachment: {path}\n" in mail.read_text("utf-8")
+    line = json.loads(world.settings.inbox.read_text("utf-8").splitlines()[-1])
+    assert (str(late), path) == (line["id"], line["attachments"][0]["file"])
+
+
 async def test_what_is_repaired_arrives_as_it_would_have(world: World) -> None:
     """With its text, and in the thread that it was written in."""
     guild = world.emulator.guild

@@ -26,9 +26,10 @@ from spoolbridge.claim import Claim
 from spoolbridge.cli import plain, program
 from spoolbridge.emulator import Emulator, objects
 from spoolbridge.errors import SpoolError
-from spoolbridge.incoming import maildir_bytes, maildir_name
+from spoolbridge.incoming import from_discord, maildir_bytes, maildir_name
+from spoolbridge.rendering import Kept
 from spoolbridge.spool import Spool
-from tests.support.messages import START, VILLA, incoming
+from tests.support.messages import GUILD, START, VILLA, incoming, json_message
 from tests.support.programs import PROGRAM, Demo, Ended, Running, environment, ran
 from tests.support.tree import contents, tree
 from tests.support.waiting import wait_until
@@ -580,6 +581,17 @@ def test_inbox_for_programs(file: Path, spool: Spool) -> None:
     ]
     fields = {"id", "channel", "author", "date", "text", "attachments", "read", "file"}
     assert fields == told[0].keys()
+
+
+def test_inbox_tells_where_attached_files_lie(file: Path, spool: Spool) -> None:
+    """People read it in the text, programs as a list of paths relative to the spool."""
+    picture = {"id": "9", "filename": "a.png", "size": 1, "url": "https://cdn.example/a.png"}
+    where = f"attachments/mayor-villa/{START}/a.png"
+    message = from_discord(json_message(attachments=[picture]), VILLA, GUILD, kept={9: Kept(where)})
+    path = file_incoming(spool, START, "")
+    path.write_bytes(maildir_bytes(message))
+    assert [where] == json.loads(said("inbox", "--json").out)["attachments"]
+    assert f"    [attachment: a.png, 1 byte, saved as {where}]\n" in said("inbox").out
 
 
 def test_inbox_of_a_channel(file: Path, spool: Spool) -> None:

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from spoolbridge.attached_files import AttachedFiles
-from spoolbridge.attachments import LARGEST, WAITS, Attachments
+from spoolbridge.attachments import WAITS, Attachments
 from spoolbridge.channels import Channel, Registry
 from spoolbridge.cursor import Cursor, Cursors
 from spoolbridge.deliveries import Delivery
@@ -28,6 +28,7 @@ from spoolbridge.incoming import IncomingMessage
 from spoolbridge.incoming_file import IncomingFile
 from spoolbridge.poller import Poller
 from spoolbridge.role_names import FRESH, UNKNOWN
+from spoolbridge.settings import DEFAULT_MAX_DOWNLOAD
 from spoolbridge.spool import Spool
 from tests.support.clock import FakeClock
 from tests.support.tree import contents
@@ -79,7 +80,7 @@ class Bridge:
             emulator.token, api_url=emulator.api_url, clock=clock, sleep=clock.leap
         )
 
-    async def start(self, *, largest: int = LARGEST, patience: float | None = None) -> None:
+    async def start(self, *, largest: int = DEFAULT_MAX_DOWNLOAD, patience: float | None = None) -> None:
         self.cursors = Cursors(self.spool.fd)
         self.fragile = Fragile(self.inbox, self.cursors)
         deliveries: list[Delivery] = [IncomingFile(self.spool.fd, self.cursors), self.fragile]

@@ -276,7 +276,7 @@ def test_what_cannot_be_rendered_keeps_its_files() -> None:
 
 @pytest.mark.parametrize(
     ("count", "said"),
-    [(0, "0 bytes"), (9_999, "9999 bytes"), (10_000, "10 kB"), (25 << 20, "26 MB")],
+    [(0, "0 bytes"), (1, "1 byte"), (9_999, "9999 bytes"), (10_000, "10 kB"), (25 << 20, "26 MB")],
 )
 def test_sizes_as_people_say_them(count: int, said: str) -> None:
     """Short, and never 0 of anything."""
