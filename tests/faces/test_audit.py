@@ -322,7 +322,8 @@ async def test_what_is_repaired_arrives_as_it_would_have(world: World) -> None:
     await world.say("first", thread.id)
     world.clock.advance(60)
     await world.say("third", thread.id)
-    late = world.emulator.say(thread.id, f"see <#{guild.channel('general').id}>", at=world.clock() - 30)
+    text = f"see <#{guild.channel('general').id}>, <@&{guild.add_role('mayors').id}>"
+    late = world.emulator.say(thread.id, text, at=world.clock() - 30)
     await world.poller.cycle()
     report = await world.repair()
     assert [(f"{VILLA} (thread {thread.id})", str(late))] == [
@@ -331,7 +332,7 @@ async def test_what_is_repaired_arrives_as_it_would_have(world: World) -> None:
     (path,) = (world.root / "incoming" / VILLA / "new").glob(f"*D{late}*")
     text = path.read_text("utf-8")
     assert f"\nX-Discord-Thread-Id: {thread.id}\n" in text
-    assert text.endswith("\n\nsee #general\n")
+    assert text.endswith("\n\nsee #general, @mayors\n")
 
 
 async def test_a_cursor_that_was_moved_by_hand(world: World) -> None:

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from spoolbridge.attached_files import AttachedFiles
-from spoolbridge.attachments import WAITS, Attachments
+from spoolbridge.attachments import LONGEST, WAITS, Attachments
 from spoolbridge.channels import Channel, Registry
 from spoolbridge.cursor import Cursor, Cursors
 from spoolbridge.deliveries import Delivery
@@ -356,6 +356,30 @@ async def test_half_a_file_is_none(bridge: Bridge) -> None:
     bridge.assert_missing(said, listed["reason"])
 
 
+async def test_the_files_of_one_message_have_an_end(bridge: Bridge) -> None:
+    """Ten slow files take ten times as long, but not for ever: the rest is told, with its links."""
+
+    async def slow(request: web.Request) -> web.Response:
+        bridge.clock.advance(LONGEST)
+        return web.Response(body=PNG)
+
+    bridge.shelf.plan = [slow]
+    said = await bridge.say(("one.png", PNG), ("two.png", PNG))
+    assert [f"attachments/mayor-villa/{said}/one.png"] == list(bridge.files())
+    assert [None, "the files of its message took too long"] == [
+        each["reason"] for each in bridge.line(said)["attachments"]
+    ]
+
+
+async def test_a_wait_that_would_outlast_the_end_is_not_begun(bridge: Bridge) -> None:
+    """The reason is then what the server said."""
+    with patch("spoolbridge.attachments.LONGEST", sum(WAITS)):
+        bridge.shelf.plan = [503] * 3
+        said = await bridge.say(("chart.png", PNG))
+    bridge.assert_missing(said, "Discord's file server answered 503")
+    assert (2, [WAITS[0]]) == (len(bridge.shelf.asked), bridge.waits)
+
+
 class Gate:
     """A server that answers when it is told to."""
 
@@ -454,6 +478,16 @@ async def test_a_log_tells_ids_only(bridge: Bridge, caplog: pytest.LogCaptureFix
     await bridge.say(("secret.png", PNG), ("secret.pdf", b"x"))
     assert 2 == sum("downloaded" in line for line in caplog.messages)
     assert not [line for line in caplog.messages if "secret" in line]
+
+
+async def test_what_discord_keeps_back_is_told(bridge: Bridge) -> None:
+    """Without the Message Content intent files arrive as nothing at all, unless the bot is mentioned."""
+    bridge.emulator.guild.message_content = False
+    hidden = await bridge.say(("chart.png", PNG))
+    hint = "[no text: is the bot's Message Content intent on?]"
+    assert (hint, []) == (bridge.line(hidden)["body"], bridge.line(hidden)["attachments"])
+    shown = await bridge.say(("chart.png", PNG), text=f"<@{bridge.emulator.guild.bot.id}>, look")
+    assert [f"attachments/mayor-villa/{shown}/chart.png"] == list(bridge.files())
 
 
 async def test_a_role_is_told_by_its_name(bridge: Bridge) -> None:
