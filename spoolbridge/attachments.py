@@ -28,7 +28,7 @@ from spoolbridge.discord.client import DiscordClient
 from spoolbridge.errors import DiscordError, RefusedError, TokenRefusedError, UnreachableError
 from spoolbridge.incoming import Attachment, IncomingMessage, from_discord, with_files
 from spoolbridge.rendering import Kept, Names, size
-from spoolbridge.settings import DEFAULT_MAX_DOWNLOAD
+from spoolbridge.settings import DEFAULT_MAX_DOWNLOAD, Settings
 from spoolbridge.waiting import in_thread
 
 PATIENCE = 5.0  # seconds for which a visit to a channel waits; what takes longer is met by a later visit
@@ -79,6 +79,14 @@ class Attachments:
         self._channels: WeakValueDictionary[int, asyncio.Semaphore] = WeakValueDictionary()
         self._under_way: dict[int, asyncio.Task[dict[int, Kept]]] = {}
         self._stack = AsyncExitStack()
+
+    @classmethod
+    def by(
+        cls, settings: Settings, spool_fd: int, client: DiscordClient, *, patience: float | None = PATIENCE
+    ) -> Self:
+        """As the settings say."""
+        cdn = Cdn(settings.api_url)
+        return cls(spool_fd, client, cdn, largest=settings.max_download, patience=patience)
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self._cdn)

@@ -22,7 +22,6 @@ from spoolbridge.channels import Registry
 from spoolbridge.comparison import Comparison, Report, Undelivered, id_before, told
 from spoolbridge.cursor import Cursors
 from spoolbridge.deliveries import Delivery
-from spoolbridge.discord.cdn import Cdn
 from spoolbridge.discord.client import DiscordClient
 from spoolbridge.errors import SpoolBusyError, SpoolError
 from spoolbridge.evidence import Evidence
@@ -77,9 +76,7 @@ async def repair(
         held = stack.enter_context(ExitStack())
         _hold(spool, held)
         deliveries = _deliveries(settings, spool, held)
-        downloads = Attachments(
-            spool.fd, client, Cdn(settings.api_url), largest=settings.max_download, patience=None
-        )
+        downloads = Attachments.by(settings, spool.fd, client, patience=None)
         await stack.enter_async_context(downloads)
         compared = await _compare(client, settings, spool, registry, since, clock)
         for place in compared.places.values():

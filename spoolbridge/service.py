@@ -24,7 +24,6 @@ from spoolbridge.attachments import PATIENCE, Attachments
 from spoolbridge.channels import Watched
 from spoolbridge.cursor import Cursors
 from spoolbridge.deliveries import Delivery
-from spoolbridge.discord.cdn import Cdn
 from spoolbridge.discord.client import DiscordClient
 from spoolbridge.dispatcher import Dispatcher
 from spoolbridge.errors import SettingsError, SpoolbridgeError, SpoolError, UnreachableError
@@ -214,13 +213,9 @@ async def _built(
         await in_thread(watcher.start)
         stack.callback(watcher.stop)
         deliveries, mail = _deliveries(settings, spool, stack)
-        attachments = Attachments(
-            spool.fd, client, Cdn(settings.api_url),
-            largest=settings.max_download, patience=None if once else PATIENCE,
-        )  # fmt: skip
-        await stack.enter_async_context(attachments)
+        downloads = Attachments.by(settings, spool.fd, client, patience=None if once else PATIENCE)
         poller = Poller(
-            client, registry, deliveries, attachments=attachments,
+            client, registry, deliveries, attachments=await stack.enter_async_context(downloads),
             globs=settings.poll, interval=settings.poll_interval, guild_id=bot.guild_id, own_id=bot.id,
             first_start=first_start, report=report,
         )  # fmt: skip
