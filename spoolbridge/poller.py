@@ -1,8 +1,9 @@
 """Inbound: fetch, deliver, advance.
 
 Each cycle asks the guild which channels and threads have a new last message, fetches those from the
-oldest position that one of the deliveries has there, and hands every page to every delivery. That
-hint is only a hint: each place is also fetched at the first cycle and every ten minutes.
+oldest position that one of the deliveries has there, and hands every page to every delivery, once
+what was attached is on disk. That hint is only a hint: each place is also fetched at the first cycle
+and every ten minutes.
 
 Promises that a delivery or a channel that fails stops no other: it is noted in `problems`, logged
 when it changes, and tried again later, from the page that failed. What is not a human's message is
