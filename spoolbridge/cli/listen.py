@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spoolbridge.cli.options import CHANNEL, JSON, as_json_text, directory_of, open_spool
+from spoolbridge.cli.options import (
+    CHANNEL,
+    JSON,
+    as_json_text,
+    directory_of,
+    load_settings,
+    open_spool,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,10 +40,12 @@ def inbox(
     """Show what humans wrote, oldest first.
 
     With --hook for Claude Code's hooks SessionStart and UserPromptSubmit: framed as data, at most 10,000
-    characters, the newest kept; nothing where nothing is unread.
+    characters, the newest kept; nothing where nothing is unread, or where there is no spool.
 
     Example: spoolbridge inbox mayor-villa --unread --mark-read
     """
+    if hook and not _is_there():
+        return
     settings, spool = open_spool()
     from spoolbridge import inbox as the_inbox
 
@@ -67,6 +76,8 @@ def wait(
 
     Example: spoolbridge wait mayor-villa --timeout 600
     """
+    if hook and not _is_there():
+        return
     settings, spool = open_spool()
     from spoolbridge import arrivals
     from spoolbridge import inbox as the_inbox
@@ -85,6 +96,11 @@ def wait(
         raise click.exceptions.Exit(TIMED_OUT)
     _as_context(messages, mark_read=mark_read, err=hook)
     raise click.exceptions.Exit(REWAKE if hook else 0)
+
+
+def _is_there() -> bool:
+    """Whether there is a spool: a hook runs in every project, and most have none."""
+    return load_settings(secrets=False).spool.is_dir()
 
 
 def _follow(spool: Spool, place: str | None, *, as_json: bool, mark_read: bool) -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from spoolbridge import channels, identity, outgoing, ready, settings
+from spoolbridge import __version__, channels, identity, outgoing, ready, settings
+from spoolbridge.cli import program
 from spoolbridge.intake import Intake
 from spoolbridge.mail import checked_routes
+from spoolbridge.mcp_server import schemas as mcp_schemas
 from spoolbridge.spool import Spool
+from tests.support.programs import Ended, ran
 from tests.support.tree import contents, tree
 
 CONTRIB = Path(__file__).parents[2] / "contrib"
@@ -237,3 +243,58 @@ def test_the_samples_routes_lead_somewhere(tmp_path: Path) -> None:
     assert {"vi-status", "town-square"} == set(routes)
     assert set(routes) <= set(known)
     assert routes == checked_routes(routes)
+
+
+# --- for agents --------------------------------------------------------------------------------------
+
+PLUGIN = CONTRIB / "claude-code"
+
+
+def commands() -> list[list[str]]:
+    """What the plugin's hooks run."""
+    events = json.loads((PLUGIN / "hooks" / "hooks.json").read_text("utf-8"))["hooks"]
+    hooks = [hook for groups in events.values() for group in groups for hook in group["hooks"]]
+    return [shlex.split(hook["command"]) for hook in hooks]
+
+
+def test_the_plugin_is_what_claude_code_installs() -> None:
+    """A marketplace that lists the plugin beside it, under the name that the page gives."""
+    manifest = json.loads((PLUGIN / ".claude-plugin" / "plugin.json").read_text("utf-8"))
+    market = json.loads((PLUGIN / ".claude-plugin" / "marketplace.json").read_text("utf-8"))
+    assert manifest["version"] == __version__
+    assert [(manifest["name"], "./")] == [(each["name"], each["source"]) for each in market["plugins"]]
+    page = (CONTRIB / "agents.md").read_text("utf-8")
+    assert f"/plugin install {manifest['name']}@{market['name']}\n" in page
+    assert (PLUGIN / ".mcp.json").read_text("utf-8") == (CONTRIB / "mcp.json").read_text("utf-8")
+
+
+def test_the_hooks_run_commands_that_there_are(tmp_path: Path) -> None:
+    """With the options that they have, with and without a channel, and in silence where there is no spool."""
+    for words in commands():
+        for channel in ("", "mayor-villa"):
+            given = [each.replace("$AGENT_CHANNEL", channel) for each in words]
+            assert Ended(0, "", "") == ran(*filter(None, given[1:]), cwd=tmp_path)
+
+
+def test_the_skill_names_what_there_is() -> None:
+    """Its head is what an agent chooses by, and its tools exist."""
+    head, _, text = (PLUGIN / "skills" / "discord" / "SKILL.md").read_text("utf-8")[4:].partition("\n---\n")
+    fields = dict(line.split(": ", 1) for line in head.splitlines())
+    assert ("discord", True) == (fields["name"], 50 < len(fields["description"]) < 1024)
+    tools = {tool.name for tool in mcp_schemas.TOOLS}
+    named = {each for each in re.findall(r"`(\w+_\w+)`", text) if each not in {"channel_name", "dedupe_key"}}
+    assert set() < named <= tools
+    for verb in re.findall(r"`spoolbridge (\w+)", text):
+        assert verb in program.cli.commands
+
+
+def test_the_page_for_agents_can_be_copied() -> None:
+    """Each block parses, and starts the command that the package installs."""
+    page = (CONTRIB / "agents.md").read_text("utf-8")
+    (toml,) = re.findall(r"(?ms)^```toml\n(.*?)^```", page)
+    server = tomllib.loads(toml)["mcp_servers"]["spoolbridge"]
+    assert ["spoolbridge", "mcp"] == [server["command"], *server["args"]]
+    gemini, opencode = map(json.loads, re.findall(r"(?ms)^```json\n(.*?)^```", page))
+    server = gemini["mcpServers"]["spoolbridge"]
+    assert ["spoolbridge", "mcp"] == [server["command"], *server["args"]]
+    assert ["spoolbridge", "mcp"] == opencode["mcp"]["spoolbridge"]["command"]

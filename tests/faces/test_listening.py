@@ -130,6 +130,14 @@ def test_a_hook_gets_what_is_unread(spool: Spool) -> None:
     assert "" == run(spool, "inbox", "--hook").out
 
 
+@pytest.mark.parametrize("words", [("inbox", "--hook"), ("wait", "--hook")])
+def test_a_hook_where_there_is_no_spool(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Hooks run in every project: silence, and no error with each prompt."""
+    env = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}
+    assert Ended(0, "", "") == ran(*words, cwd=tmp_path, env=env)
+    assert 1 == ran(words[0], cwd=tmp_path, env=env).code
+
+
 def test_a_hook_gets_no_more_than_it_may_hold() -> None:
     """Ten thousand characters at most: the newest are kept, and how many there are besides is told."""
     about = {"channel": "c", "author": "a", "date": "d", "file": "f"}
