@@ -1,86 +1,127 @@
-"""An event loop whose time jumps to the next timer as soon as nothing can happen before it.
+"""An event loop whose time jumps: real sockets, files and threads, and nobody waits for a timer.
 
-For hours of waiting in seconds of real time, with real sockets (both ends in this loop), real files and
-real threads. A test module asks for it by a fixture of its own:
+`WarpLoop.time()` begins at 0 and stands still while anything can happen. When no callback is ready, no
+socket has data and no thread that the loop started (`asyncio.to_thread`, `run_in_executor`) is at work, it
+jumps to the next timer. So an hour of polling takes as long as its requests take to be computed, and work
+costs no time: what a test measures is waiting alone.
+
+In a module of tests, whose `async def test_…` then all run on such a loop:
 
     @pytest.fixture(scope="module")
     def anyio_backend() -> tuple[str, dict[str, Any]]:
         return WARPED
 
-and gives `clock()` to whatever wants a clock. Nothing may wait for a time of its own in a thread, nor
-for another process.
+and without pytest `warp.run(main())`. Whatever wants a clock is given one made inside the loop: `clock()`, or
+`clock(time.time())` where files are judged by it, for they carry the real time. `asyncio.sleep` and whatever
+else of asyncio's takes seconds needs nothing. Client and server must share the loop: data that other processes,
+or threads that the loop did not start, are about to send is not waited for. Nor may a thread wait for a timer
+of the loop, which stands still meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import select
 import selectors
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar, TypeVarTuple
 
-_MOMENT = 0.0005  # real seconds; what was sent on loopback needs hardly any to arrive
-_LOOKS = 2  # at the sockets, before the time jumps
-_THREAD = 0.05  # real seconds between two looks while a thread works; its end wakes the loop at once
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
+
+#: Real seconds for which data on loopback may be under way. As a rule it is there when `send` returns; on a
+#: busy machine the kernel may put the last step off to a thread of its own.
+LOOK = 0.0001
+#: The same before a jump of more than `FAR` seconds: those are rare, and would run into somebody's time-out.
+LONG_LOOK = 0.005
+FAR = 1.0
 
 
 class _Selector(selectors.DefaultSelector):
-    """Asks the loop what to do with a wait instead of waiting."""
+    """Keeps the time: it is asked how long nothing will happen."""
 
-    loop: WarpLoop
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.jumps = 0
+        self.working = 0
 
-    def select(self, timeout: float | None = None) -> Any:
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
-        if ready or timeout == 0:
+        if ready or (timeout is not None and timeout <= 0):
             return ready
-        if timeout is None:
-            return super().select(None)  # no timer at all: only a thread or a signal can end it
-        if self.loop.working:
-            return super().select(_THREAD)
-        for _ in range(_LOOKS):
-            ready = super().select(_MOMENT)
-            if ready or self.loop.working:
-                return ready
-        self.loop.jump(timeout)
+        if timeout is None or self.working:
+            return super().select()  # no timer, or a thread at work: what comes, comes in real time
+        # epoll itself counts in milliseconds.
+        if select.select([self.fileno()], [], [], LONG_LOOK if timeout > FAR else LOOK)[0]:
+            return super().select(0)
+        self.now += timeout
+        self.jumps += 1
         return []
 
 
 class WarpLoop(asyncio.SelectorEventLoop):
-    """`time()` begins at 0 and is virtual. `working`: calls that threads are busy with."""
+    """See the module. `jumps` counts how often nothing could happen before the next timer."""
 
     def __init__(self) -> None:
-        self._now = 0.0
-        self.working = 0
-        selector = _Selector()
-        selector.loop = self
-        super().__init__(selector)
+        self._clockwork = _Selector()
+        super().__init__(self._clockwork)
+        self._threads = concurrent.futures.ThreadPoolExecutor(thread_name_prefix="warp")
+        self.set_default_executor(self._threads)  # asyncio ends it with the loop
 
     def time(self) -> float:
-        return self._now
+        """Virtual seconds since the loop was made."""
+        return self._clockwork.now
 
-    def jump(self, seconds: float) -> None:
-        self._now += max(seconds, 0.0)
+    @property
+    def jumps(self) -> int:
+        return self._clockwork.jumps
 
-    def run_in_executor(  # type: ignore[override]
-        self, executor: Any, func: Callable[..., Any], *args: Any
-    ) -> asyncio.Future[Any]:
-        """As ever, but time stands still while it runs."""
-        self.working += 1
-        try:
-            future = super().run_in_executor(executor, func, *args)
-        except BaseException:
-            self.working -= 1
-            raise
-        future.add_done_callback(self._done)
+    def run_in_executor(
+        self,
+        executor: concurrent.futures.Executor | None,
+        func: Callable[[*_Ts], _T],
+        *args: *_Ts,
+    ) -> asyncio.Future[_T]:
+        """As asyncio's; time stands still until the thread has ended and its result has come."""
+        job = (executor or self._threads).submit(func, *args)
+        future = asyncio.wrap_future(job, loop=self)
+        # Counted by the thread's end, not the future's: a future that is cancelled ends before its thread.
+        # Called after asyncio's own callback, so the result is on its way before the count goes down.
+        self._clockwork.working += 1
+        job.add_done_callback(self._report)
         return future
 
-    def _done(self, _: object) -> None:
-        self.working -= 1
+    def _report(self, job: concurrent.futures.Future[Any]) -> None:
+        """In the job's thread."""
+        with suppress(RuntimeError):  # the loop was closed before its thread ended
+            self.call_soon_threadsafe(self._ended)
+
+    def _ended(self) -> None:
+        self._clockwork.working -= 1
+
+    async def shutdown_default_executor(self, *args: Any) -> None:
+        """As asyncio's, whose time-out (from Python 3.12 on) would otherwise be over at once."""
+        self._clockwork.working += 1
+        try:
+            await super().shutdown_default_executor(*args)
+        finally:
+            self._clockwork.working -= 1
 
 
-WARPED = ("asyncio", {"loop_factory": WarpLoop})
+#: For the fixture `anyio_backend`.
+WARPED: tuple[str, dict[str, Any]] = ("asyncio", {"loop_factory": WarpLoop})
 
 
 def clock(start: float = 0.0) -> Callable[[], float]:
     """The loop's time as seconds since `start`, for code that is given a clock."""
     loop = asyncio.get_running_loop()
     return lambda: start + loop.time()
+
+
+def run(main: Coroutine[Any, Any, _T]) -> _T:
+    """As asyncio.run, on a loop of this kind."""
+    with asyncio.Runner(loop_factory=WarpLoop) as runner:
+        return runner.run(main)
