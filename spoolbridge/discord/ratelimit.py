@@ -60,7 +60,8 @@ class Budget:
     """The whole bot's requests per second, as those of the last second: no burst can reach 50.
 
     Who finds no room is told when its turn comes, and keeps its place until then: first come, first served
-    among the writes, and among the reads.
+    among the writes, and among the reads. The first few reads of a second go before all writes that wait, the
+    others behind them.
     """
 
     def __init__(self) -> None:
@@ -75,25 +76,25 @@ class Budget:
         if now < self._paused_until:
             return self._paused_until - now
         self._forget(now)
-        waiting = self._waiting[writes]
-        ahead = list(waiting).index(key) if key in waiting else len(waiting)
-        missing = len(self._recent) + ahead + 1 - self._room(writes=writes)
-        if missing <= 0:
+        room, ahead = self._room(key, writes=writes)
+        used = len(self._recent)
+        if used + ahead < room:
             return 0.0
-        rounds, place = divmod(missing - 1, len(self._recent) or 1)
-        oldest = self._recent[place][0] if self._recent else now
-        seconds = oldest + WINDOW * (1 + rounds) - now + _HAIR
-        waiting[key] = now + seconds + ABANDONED
+        # Of those ahead, who need not wait any more goes now, and counts for a window from now on.
+        rounds, place = divmod(used + ahead - room, max(used, room))
+        left = self._recent[place][0] if place < used else now
+        seconds = left + WINDOW * (1 + rounds) - now + _HAIR
+        self._waiting[writes][key] = now + seconds + ABANDONED
         return seconds
 
-    def _room(self, *, writes: bool) -> int:
-        """How many requests a second this one may be the last of."""
+    def _room(self, key: Key, *, writes: bool) -> tuple[int, int]:
+        """How many requests a second this one may be the last of, and how many go before it."""
+        waiting = self._waiting[writes]
+        ahead = list(waiting).index(key) if key in waiting else len(waiting)
+        starved = READS_AT_LEAST - (len(self._recent) - self._written)
         if writes:
-            reads = len(self._recent) - self._written
-            kept = max(0, READS_AT_LEAST - reads) if self._waiting[False] else 0
-            return PER_SECOND - kept
-        starved = len(self._recent) - self._written < READS_AT_LEAST
-        return PER_SECOND if starved else READS_STOP_AT
+            return PER_SECOND - max(0, min(starved, len(self._waiting[False]))), ahead
+        return (PER_SECOND, ahead) if ahead < starved else (READS_STOP_AT, ahead + len(self._waiting[True]))
 
     def _forget(self, now: float) -> None:
         while self._recent and self._recent[0][0] <= now - WINDOW:

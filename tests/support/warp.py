@@ -13,9 +13,9 @@ In a module of tests, whose `async def test_…` then all run on such a loop:
 
 and without pytest `warp.run(main())`. Whatever wants a clock is given one made inside the loop: `clock()`, or
 `clock(time.time())` where files are judged by it, for they carry the real time. `asyncio.sleep` and whatever
-else of asyncio's takes seconds needs nothing. Client and server must share the loop: data that other processes,
-or threads that the loop did not start, are about to send is not waited for. Nor may a thread wait for a timer
-of the loop, which stands still meanwhile.
+else of asyncio's takes seconds needs nothing. Client and server must share the loop: what other processes, or
+threads that the loop did not start, are about to send is not waited for. Nor may a thread wait for a timer of
+the loop, which stands still meanwhile.
 """
 
 from __future__ import annotations

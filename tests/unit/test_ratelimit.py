@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import math
+from collections import Counter
 from collections.abc import Mapping
+from itertools import count
 
 import pytest
 
@@ -466,6 +469,52 @@ def test_first_come_first_served() -> None:
     assert (0, 45) == (burst(limiter, late, START + 1.001), burst(limiter, writes(200), START + 1.001))
 
 
+def test_who_comes_between_two_turns_waits_for_its_own_and_no_longer() -> None:
+    """The second of which little is used yet is not taken for one in which little goes."""
+    limiter = RateLimiter()
+    burst(limiter, writes()[:45], START)
+    for route in writes(200):
+        waiting(limiter, route, START)
+    assert 1 == burst(limiter, writes(200)[:1], START + 1.001)
+    late = [waiting(limiter, route, START + 1.001) for route in writes(400)]
+    assert pytest.approx([2.0] * 35 + [3.0] * 45 + [4.0] * 20, abs=1e-2) == late
+
+
+def test_reads_wait_behind_the_posts_that_wait() -> None:
+    """But for the few that a second has for them, however early they ask."""
+    limiter = RateLimiter()
+    burst(limiter, writes()[:45], START)
+    for route in [*writes(200), *reads()]:
+        waiting(limiter, route, START)
+    now = START + 1.001
+    assert (5, 40) == (burst(limiter, reads(), now), burst(limiter, writes(200), now))
+
+
+def test_no_more_is_kept_for_reads_than_wait() -> None:
+    """One fetch takes one request of a second from the posts, not five."""
+    limiter = RateLimiter()
+    burst(limiter, writes()[:45], START)
+    waiting(limiter, GET, START)
+    assert (44, 1) == (burst(limiter, writes(200), START + 1.001), burst(limiter, [GET], START + 1.001))
+
+
+@pytest.mark.parametrize("channels", [30, 60, 200])
+def test_no_channel_starves(channels: int) -> None:
+    """Where more want to post than may, each gets as much as the others, and all of it is used."""
+    limiter, order, gone = RateLimiter(), count(), Counter[int]()
+    asks = [(START, next(order), number) for number in range(1, channels + 1)]
+    while asks[0][0] < START + 20:
+        now, _, number = heapq.heappop(asks)
+        found = limiter.acquire(routes.create_message(number), now)
+        if isinstance(found, Permit):
+            found.complete({}, now, status=200)
+            gone[number] += 1
+            found = 0.12  # the way there and back; then the channel has more to say
+        heapq.heappush(asks, (now + found, next(order), number))
+    assert (channels, True) == (len(gone), max(gone.values()) - min(gone.values()) <= 1)
+    assert 0.99 * 20 * min(PER_SECOND, channels / 0.12) <= gone.total() <= 20 * PER_SECOND
+
+
 def test_who_never_comes_back_loses_its_place() -> None:
     """A lane that was given up holds up the others for a second at most."""
     limiter = RateLimiter()
@@ -608,3 +657,29 @@ def test_what_is_idle_is_forgotten() -> None:
     assert {POST.key, OTHER_POST.key, routes.current_user().key} == set(limiter._lanes)
     assert {("abcd", 2)} == set(limiter._buckets)
     assert pytest.approx(400.0 + SLACK) == waiting(limiter, POST, START + 1500)
+
+
+def test_places_are_forgotten() -> None:
+    """Who waited and was given up takes no memory either, once anybody has to wait again."""
+    limiter = RateLimiter()
+    burst(limiter, writes()[:45], START)
+    burst(limiter, writes(200) + reads(200), START)
+    burst(limiter, writes(400), START + 100)
+    kept = {route.key for route in writes(400)[PER_SECOND:]}
+    assert (kept, set()) == (set(limiter._budget._waiting[True]), set(limiter._budget._waiting[False]))
+
+
+def test_hashes_are_kept_by_route_and_not_by_path() -> None:
+    """Reactions to thousands of messages in a thousand channels leave as many as there are routes."""
+    limiter = RateLimiter()
+    for each in range(1000):
+        for route in (
+            routes.create_message(each),
+            routes.channel(each),
+            routes.create_reaction(each, 10_000 + each, "✅"),
+            routes.create_reaction(each, 20_000 + each, "👀"),
+            routes.guild_member(each, 30_000 + each),
+        ):
+            ask(limiter, route, START + each, headers(remaining=4, reset_after=1.0, bucket=str(each)))
+    assert 4 == len(limiter._hashes)
+    assert len(limiter._buckets) <= 4 * (ratelimit.SWEEP + 2)
