@@ -37,6 +37,8 @@ LOOK = 0.0001
 #: The same before a jump of more than `FAR` seconds: those are rare, and would run into somebody's time-out.
 LONG_LOOK = 0.005
 FAR = 1.0
+#: Connections that a server may have before it accepts them; the kernel's own default for the most.
+BACKLOG = 4096
 
 
 class _Selector(selectors.DefaultSelector):
@@ -101,6 +103,11 @@ class WarpLoop(asyncio.SelectorEventLoop):
 
     def _ended(self) -> None:
         self._clockwork.working -= 1
+
+    async def create_server(self, *args: Any, **more: Any) -> asyncio.Server:
+        """As asyncio's, with room for every guest: one for whom a server's queue has none has to knock again,
+        a second later in real time, and the loop cannot see it wait."""
+        return await super().create_server(*args, **{**more, "backlog": BACKLOG})
 
     async def shutdown_default_executor(self, *args: Any) -> None:
         """As asyncio's, whose time-out (from Python 3.12 on) would otherwise be over at once."""

@@ -120,6 +120,24 @@ async def test_data_on_loopback_comes_before_any_timer() -> None:
         assert began == now()
 
 
+async def test_nobody_is_turned_away_at_the_door() -> None:
+    """Hundreds of connections at one moment, to a server that would queue a few: no timer passes them."""
+    began = now()
+
+    async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async def guest(address: tuple[str, int]) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        assert b"" == await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(hello, "127.0.0.1", 0, backlog=4) as server, asyncio.timeout(0.01):
+        await asyncio.gather(*(guest(server.sockets[0].getsockname()) for _ in range(300)))
+    assert began == now()
+
+
 async def test_news_from_another_thread_is_heard() -> None:
     """With no timer pending the loop waits in real time, as any does."""
     rung = asyncio.Event()
