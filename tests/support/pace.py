@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spoolbridge.discord.client import DiscordClient
 from spoolbridge.emulator import Emulator
@@ -67,7 +67,8 @@ def ideal(work: Work, *, per_second: int = PER_SECOND) -> float:
 @dataclass(frozen=True)
 class Pace:
     """What came of it. `refused`: 429s, `refused_most`: in one channel, `refused_late`: after a channel had
-    had its first answer. `lost`: messages that are not there; `in_order`: in every channel."""
+    had its first answer. `lost`: messages that are not there; `in_order`: in every channel. `given_up`: how
+    often the client left it to its caller to send a message again."""
 
     seconds: float
     ratio: float
@@ -76,6 +77,7 @@ class Pace:
     refused_late: int
     lost: int
     in_order: bool
+    given_up: int = 0
 
 
 @asynccontextmanager
@@ -119,14 +121,18 @@ async def by_client(work: Work) -> Pace:
         loop = asyncio.get_running_loop()
         async with DiscordClient(emulator.token, api_url=emulator.api_url, clock=loop.time) as client:
             began = clock()
-            await asyncio.gather(*(_post_all(client, emulator, name, work) for name in work.names))
-            return pace(work, emulator, began)
+            posting = (_post_all(client, emulator, name, work) for name in work.names)
+            given_up = sum(await asyncio.gather(*posting))
+            return replace(pace(work, emulator, began), given_up=given_up)
 
 
-async def _post_all(client: DiscordClient, emulator: Emulator, name: str, work: Work) -> None:
-    channel = emulator.guild.channel(name).id
+async def _post_all(client: DiscordClient, emulator: Emulator, name: str, work: Work) -> int:
+    """How often a message had to be sent again."""
+    channel, again = emulator.guild.channel(name).id, 0
     for number, text in enumerate(work.texts):
         payload = {"content": text, "nonce": f"{channel}.{number}"[-25:], "enforce_nonce": True}
         while isinstance(outcome := await client.post(channel, payload), NotSent):
+            again += 1
             await asyncio.sleep(outcome.retry_after or 0.0)
         assert isinstance(outcome, Sent), outcome
+    return again

@@ -1,0 +1,36 @@
+"""The measurements run, and their figures are of what they say: a look at a tenth of the work."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.bench.__main__ import MEASUREMENTS, main
+from tests.bench.table import Table
+
+
+def test_pacing() -> None:
+    """Each client does each work to its end; ours earns no 429, and the other one's are seen."""
+    table = MEASUREMENTS["pacing"](0.1)
+    rows = [dict(zip(table.head, row, strict=True)) for row in table.rows]
+    works = ["40 × 5", "1 × 10", "200 × 1"]
+    assert [work for work in works for _ in range(2)] == [row["messages"] for row in rows]
+    assert {("0", "kept")} == {(row["lost"], row["order"]) for row in rows}
+    ours, others = rows[::2], rows[1::2]
+    assert {("spoolbridge", "0", "0")} == {(row["client"], row["429s"], row["given up"]) for row in ours}
+    assert max(float(row["ratio"]) for row in ours) <= 1.05
+    assert sum(int(row["429s"]) for row in others) > 0
+
+
+def test_a_table_is_read_in_columns() -> None:
+    """Words to the left, figures to the right, the note below."""
+    table = Table("Speed", ["who", "s"], [["a", "1.5"], ["someone", "10.25"]], "All of it.")
+    lines = ["Speed", "", "who          s", "-------  -----", "a          1.5", "someone  10.25", ""]
+    assert [*lines, "All of it."] == str(table).splitlines()
+
+
+def test_a_measurement_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is named, with those that are, and nothing is measured."""
+    with pytest.raises(SystemExit) as ended:
+        main(["pacing", "throughput"])
+    shown = capsys.readouterr()
+    assert (2, "", True) == (ended.value.code, shown.out, "'throughput'; there are pacing" in shown.err)
