@@ -118,6 +118,8 @@ class Lane:
     def __init__(self) -> None:
         self.busy = False
         self.not_before = -math.inf
+        #: Of its own last answer; None: what another channel's said is all that is known.
+        self.hash: str | None = None
 
 
 class RateLimiter:
@@ -140,7 +142,7 @@ class RateLimiter:
         lane = self._lanes.setdefault(route.key, Lane())
         if lane.busy:
             return math.inf
-        bucket = self._bucket(route)
+        bucket = self._bucket(route, lane)
         wait = max(
             self.breaker.wait(now),
             lane.not_before - now,
@@ -159,18 +161,21 @@ class RateLimiter:
         self._budget.take(now, route.key, writes=route.writes)
         return Permit(self, route, lane=lane, bucket=bucket, probe=self.breaker.enter())
 
-    def _bucket(self, route: Route) -> Bucket | None:
-        hashed = self._hashes.get((route.method, route.template))
+    def _bucket(self, route: Route, lane: Lane) -> Bucket | None:
+        # Its own first: a hash that has changed elsewhere says nothing of how full the bucket here is.
+        hashed = lane.hash or self._hashes.get((route.method, route.template))
         return None if hashed is None else self._buckets.get((hashed, route.major))
 
-    def learn(self, route: Route, headers: Mapping[str, str], now: float, *, status: int) -> Bucket | None:
+    def learn(
+        self, route: Route, lane: Lane, headers: Mapping[str, str], now: float, *, status: int
+    ) -> Bucket | None:
         """The bucket that these headers are about, brought up to date; None where they name none."""
         figures, hashed = Figures.read(headers), headers.get(BUCKET)
         if figures is None or hashed is None or headers.get(SCOPE) == "shared":
             return None
         if status < 400 and route.self_paced and figures.limit > CREDIBLE_LIMIT:
             return None
-        self._hashes[route.method, route.template] = hashed
+        self._hashes[route.method, route.template] = lane.hash = hashed
         bucket = self._buckets.setdefault((hashed, route.major), Bucket())
         bucket.learn(figures, now)
         return bucket
@@ -184,7 +189,10 @@ class RateLimiter:
             return
         self._swept_at = now
         self._buckets = {key: bucket for key, bucket in self._buckets.items() if not bucket.idle(now)}
-        self._lanes = {key: lane for key, lane in self._lanes.items() if lane.busy or lane.not_before > now}
+        self._lanes = {key: lane for key, lane in self._lanes.items() if self._matters(key, lane, now)}
+
+    def _matters(self, key: Key, lane: Lane, now: float) -> bool:
+        return lane.busy or lane.not_before > now or (lane.hash, key[2]) in self._buckets
 
 
 class Permit:
@@ -241,7 +249,7 @@ class Permit:
             breaker.turned_away(now, retry_after, probe=self._probe)
             return
         breaker.leave(now, probe=self._probe)
-        bucket = self._limiter.learn(self._route, headers, now, status=status)
+        bucket = self._limiter.learn(self._route, self._lane, headers, now, status=status)
         if status == TOO_MANY:
             self._delay(headers, now, UNNAMED_WAIT if retry_after is None else retry_after, bucket)
 

@@ -272,6 +272,26 @@ def test_a_new_hash_is_another_bucket() -> None:
     assert 0.0 == waiting(limiter, POST, START)
 
 
+def test_a_hash_that_changes_elsewhere_does_not_empty_what_is_known_here() -> None:
+    """Where a route changes its hash, or goes to and fro, a channel keeps its limit until its own answer."""
+    limiter = RateLimiter()
+    ask(limiter, POST, START, headers(remaining=0, reset_after=5.0, bucket="old"))
+    ask(limiter, OTHER_POST, START, headers(remaining=0, reset_after=5.0, bucket="new"))
+    assert pytest.approx([1.0 + SLACK] * 2) == [waiting(limiter, each, START) for each in (POST, OTHER_POST)]
+    ask(limiter, POST, START + 6, headers(remaining=4, reset_after=1.0, bucket="new"))
+    assert {("old", 1), ("new", 1), ("new", 2)} == set(limiter._buckets)
+    assert 0.0 == waiting(limiter, POST, START + 6)
+
+
+def test_a_channel_that_waits_long_keeps_its_own_limit() -> None:
+    """What is idle is forgotten by then, but a bucket that is still empty is found again, under its hash."""
+    limiter, later = RateLimiter(), START + 2 * ratelimit.SWEEP
+    ask(limiter, POST, START, headers(limit=2, remaining=0, reset_after=600.0, bucket="old"))
+    ask(limiter, OTHER_POST, START, headers(remaining=4, reset_after=1.0, bucket="new"))
+    waiting(limiter, routes.current_user(), later)
+    assert pytest.approx(300.0 + SLACK + START - later) == waiting(limiter, POST, later)
+
+
 @pytest.mark.parametrize(
     "broken",
     [
