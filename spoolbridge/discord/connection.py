@@ -158,7 +158,9 @@ class Connection:
         assert self._session is not None, "use the client inside `async with`"
         with await self._permit(route) as permit:
             if before:
+                permit.hold()
                 await before()
+                permit.leave(self.clock())
             async with self._session.request(
                 route.method,
                 URL(self.api_url + route.path, encoded=True),

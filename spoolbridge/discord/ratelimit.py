@@ -14,6 +14,7 @@ flight per lane; that is also what keeps a channel's messages in order.
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections import deque
 from collections.abc import Mapping
 from types import TracebackType
@@ -35,6 +36,8 @@ READS_STOP_AT = 30
 WINDOW = 1.0
 #: Seconds after which somebody who was told to ask again and did not has lost its place.
 ABANDONED = 1.0
+#: Seconds that a request may leave after its turn came and still count from then.
+JITTER = 0.1
 #: Seconds over: `now + wait`, rounded, must find the oldest gone.
 _HAIR = 1e-6
 
@@ -67,6 +70,8 @@ class Budget:
     def __init__(self) -> None:
         self._recent: deque[tuple[float, bool]] = deque()
         self._written = 0
+        #: How many have had their turn and have not left; they are in `_written` too.
+        self._held = 0
         self._paused_until = -math.inf
         #: Who waits, in order, and until when its place is kept; by whether it writes.
         self._waiting: dict[bool, dict[Key, float]] = {True: {}, False: {}}
@@ -77,21 +82,25 @@ class Budget:
             return self._paused_until - now
         self._forget(now)
         room, ahead = self._room(key, writes=writes)
-        used = len(self._recent)
+        used = self._used
         if used + ahead < room:
             return 0.0
         # Of those ahead, who need not wait any more goes now, and counts for a window from now on.
         rounds, place = divmod(used + ahead - room, max(used, room))
-        left = self._recent[place][0] if place < used else now
+        left = self._recent[place][0] if place < len(self._recent) else now
         seconds = left + WINDOW * (1 + rounds) - now + _HAIR
         self._waiting[writes][key] = now + seconds + ABANDONED
         return seconds
+
+    @property
+    def _used(self) -> int:
+        return len(self._recent) + self._held
 
     def _room(self, key: Key, *, writes: bool) -> tuple[int, int]:
         """How many requests a second this one may be the last of, and how many go before it."""
         waiting = self._waiting[writes]
         ahead = list(waiting).index(key) if key in waiting else len(waiting)
-        starved = READS_AT_LEAST - (len(self._recent) - self._written)
+        starved = READS_AT_LEAST - (self._used - self._written)
         if writes:
             return PER_SECOND - max(0, min(starved, len(self._waiting[False]))), ahead
         return (PER_SECOND, ahead) if ahead < starved else (READS_STOP_AT, ahead + len(self._waiting[True]))
@@ -107,6 +116,24 @@ class Budget:
         self._waiting[writes].pop(key, None)
         self._recent.append((now, writes))
         self._written += writes
+
+    def hold(self, taken: float, *, writes: bool) -> None:
+        """What was taken then has not left, and counts for as long as it does not."""
+        if (taken, writes) in self._recent:
+            self._recent.remove((taken, writes))
+        else:
+            self._written += writes
+        self._held += 1
+
+    def leave(self, taken: float, now: float, *, writes: bool) -> None:
+        """It leaves now."""
+        self._held -= 1
+        insort(self._recent, (taken if now - taken <= JITTER else now, writes))
+
+    def give_back(self, *, writes: bool) -> None:
+        """It was held and does not leave at all."""
+        self._held -= 1
+        self._written -= writes
 
     def pause(self, seconds: float, now: float) -> None:
         self._paused_until = max(self._paused_until, now + seconds)
@@ -127,7 +154,7 @@ class RateLimiter:
 
     def __init__(self) -> None:
         self.breaker = Breaker()
-        self._budget = Budget()
+        self.budget = Budget()
         self._lanes: dict[tuple[str, str, int], Lane] = {}
         self._hashes: dict[tuple[str, str], str] = {}
         self._buckets: dict[tuple[str, int], Bucket] = {}
@@ -149,7 +176,7 @@ class RateLimiter:
             bucket.wait(now) if bucket else 0.0,
         )
         # The budget last: who waits for something else has no place in its queue.
-        wait = wait if wait > 0 else self._budget.wait(now, route.key, writes=route.writes)
+        wait = wait if wait > 0 else self.budget.wait(now, route.key, writes=route.writes)
         return wait if wait > 0 else self._permit(route, lane, bucket, now)
 
     def _permit(self, route: Route, lane: Lane, bucket: Bucket | None, now: float) -> Permit:
@@ -158,8 +185,8 @@ class RateLimiter:
             lane.not_before = now + SELF_PACE
         if bucket:
             bucket.take(now)
-        self._budget.take(now, route.key, writes=route.writes)
-        return Permit(self, route, lane=lane, bucket=bucket, probe=self.breaker.enter())
+        self.budget.take(now, route.key, writes=route.writes)
+        return Permit(self, route, now, lane=lane, bucket=bucket, probe=self.breaker.enter())
 
     def _bucket(self, route: Route, lane: Lane) -> Bucket | None:
         # Its own first: a hash that has changed elsewhere says nothing of how full the bucket here is.
@@ -182,7 +209,7 @@ class RateLimiter:
 
     def pause(self, seconds: float, now: float) -> None:
         """Let nothing through for so long: a 429 of scope `global`."""
-        self._budget.pause(seconds, now)
+        self.budget.pause(seconds, now)
 
     def _sweep(self, now: float) -> None:
         if now - self._swept_at < SWEEP:
@@ -202,10 +229,13 @@ class Permit:
     """
 
     def __init__(
-        self, limiter: RateLimiter, route: Route, *, lane: Lane, bucket: Bucket | None, probe: bool
-    ) -> None:
+        self, limiter: RateLimiter, route: Route, taken: float, *,
+        lane: Lane, bucket: Bucket | None, probe: bool,
+    ) -> None:  # fmt: skip
         self._limiter = limiter
         self._route = route
+        self._taken = taken
+        self._held = False
         self._lane = lane
         self._bucket = bucket
         self._probe = probe
@@ -219,8 +249,20 @@ class Permit:
     ) -> None:
         self.cancel()
 
+    def hold(self) -> None:
+        """The request does not leave yet: something has to be done first. Follow it with `leave`."""
+        self._held = True
+        self._limiter.budget.hold(self._taken, writes=self._route.writes)
+
+    def leave(self, now: float) -> None:
+        """Now it does. Had it been counted when its turn came, a disk that hung for a second and then let
+        everything go at once would send two seconds' requests in one."""
+        self._held = False
+        self._limiter.budget.leave(self._taken, now, writes=self._route.writes)
+
     def cancel(self) -> None:
-        """No answer came. What was counted stays counted: the server may have seen the request."""
+        """No answer came. What was counted stays counted, for the server may have seen the request; but what
+        was held has never left."""
         if self._open:
             self._close()
             self._limiter.breaker.cancel(probe=self._probe)
@@ -256,6 +298,8 @@ class Permit:
     def _close(self) -> None:
         self._open = False
         self._lane.busy = False
+        if self._held:
+            self._limiter.budget.give_back(writes=self._route.writes)
         if self._bucket:
             self._bucket.release()
 

@@ -165,6 +165,20 @@ async def test_the_dispatcher_reaches_it_too(tmp_path: Path, work: Work) -> None
     assert_close(await by_dispatcher(work, tmp_path / "spool"))
 
 
+async def test_a_disk_that_hangs_earns_no_429() -> None:
+    """The journal notes each try when its turn has come. What a slow disk kept back and lets go at once does
+    not meet the next second's requests."""
+    work, disk, hangs = Work(200, 1), asyncio.Lock(), iter([1.5])
+
+    async def journal() -> None:
+        async with disk:
+            await asyncio.sleep(next(hangs, 0.002))
+
+    came = await by_client(work, before=journal)
+    assert (0, 0, True) == (came.refused, came.lost, came.in_order)
+    assert came.seconds <= CLOSE * (ideal(work) + 1.5)
+
+
 async def test_posts_and_polls_share_the_limits(tmp_path: Path) -> None:
     """With every channel polled and people answering, posts keep at least 40 requests of each second, what
     is answered becomes a file within seconds, and neither earns a 429."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -115,23 +115,30 @@ def _texts(emulator: Emulator, name: str) -> list[str]:
     return [each["content"] for each in emulator.messages(name) if each["author"]["id"] == own]
 
 
-async def by_client(work: Work) -> Pace:
-    """The bridge's client and limiter alone: a task a channel, as the dispatcher has it."""
+async def by_client(work: Work, *, before: Callable[[], Awaitable[None]] | None = None) -> Pace:
+    """The bridge's client and limiter alone: a task a channel, as the dispatcher has it. `before` stands for
+    the journal, which notes a try when its turn has come."""
     async with discord(work) as (emulator, clock):
         loop = asyncio.get_running_loop()
         async with DiscordClient(emulator.token, api_url=emulator.api_url, clock=loop.time) as client:
             began = clock()
-            posting = (_post_all(client, emulator, name, work) for name in work.names)
+            posting = (_post_all(client, emulator, name, work, before) for name in work.names)
             given_up = sum(await asyncio.gather(*posting))
             return replace(pace(work, emulator, began), given_up=given_up)
 
 
-async def _post_all(client: DiscordClient, emulator: Emulator, name: str, work: Work) -> int:
+async def _post_all(
+    client: DiscordClient,
+    emulator: Emulator,
+    name: str,
+    work: Work,
+    before: Callable[[], Awaitable[None]] | None,
+) -> int:
     """How often a message had to be sent again."""
     channel, again = emulator.guild.channel(name).id, 0
     for number, text in enumerate(work.texts):
         payload = {"content": text, "nonce": f"{channel}.{number}"[-25:], "enforce_nonce": True}
-        while isinstance(outcome := await client.post(channel, payload), NotSent):
+        while isinstance(outcome := await client.post(channel, payload, before=before), NotSent):
             again += 1
             await asyncio.sleep(outcome.retry_after or 0.0)
         assert isinstance(outcome, Sent), outcome

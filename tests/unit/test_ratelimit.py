@@ -489,6 +489,43 @@ def test_first_come_first_served() -> None:
     assert (0, 45) == (burst(limiter, late, START + 1.001), burst(limiter, writes(200), START + 1.001))
 
 
+def held(limiter: RateLimiter, made: list[Route], now: float) -> list[Permit]:
+    """Their turns, while something has to be done before they leave."""
+    permits = [granted(limiter, route, now) for route in made]
+    for permit in permits:
+        permit.hold()
+    return permits
+
+
+def test_what_is_held_counts_from_when_it_leaves() -> None:
+    """A disk that hangs and then lets everything go does not send two seconds' requests in one."""
+    limiter, other = RateLimiter(), routes.create_message(999)
+    permits = held(limiter, writes()[:45], START)
+    assert pytest.approx(1.0, abs=1e-3) == waiting(limiter, other, START + 1.5)
+    for permit in permits:
+        permit.leave(START + 1.6)
+    asking = [other, *writes(200)]
+    assert (0, 45) == (burst(limiter, asking, START + 2.59), burst(limiter, asking, START + 2.61))
+
+
+def test_a_moment_late_is_as_good_as_at_once() -> None:
+    """The plan has room for a tenth of a second, so the usual fsync costs no pace."""
+    limiter = RateLimiter()
+    for late, permit in enumerate(held(limiter, writes()[:45], START)):
+        permit.leave(START + late / 450)
+    assert PER_SECOND == burst(limiter, writes(200), START + 1.0)
+
+
+def test_what_is_held_and_given_up_takes_nothing() -> None:
+    """It has never left: its place is another's at once, and what is kept for reads is as ever."""
+    limiter = RateLimiter()
+    for permit in held(limiter, writes()[:45], START):
+        permit.cancel()
+    assert PER_SECOND == burst(limiter, writes(200)[:45], START)
+    waiting(limiter, GET, START)
+    assert (44, 1) == (burst(limiter, writes(400), START + 1.001), burst(limiter, [GET], START + 1.001))
+
+
 def test_who_comes_between_two_turns_waits_for_its_own_and_no_longer() -> None:
     """The second of which little is used yet is not taken for one in which little goes."""
     limiter = RateLimiter()
@@ -686,7 +723,7 @@ def test_places_are_forgotten() -> None:
     burst(limiter, writes(200) + reads(200), START)
     burst(limiter, writes(400), START + 100)
     kept = {route.key for route in writes(400)[PER_SECOND:]}
-    assert (kept, set()) == (set(limiter._budget._waiting[True]), set(limiter._budget._waiting[False]))
+    assert (kept, set()) == (set(limiter.budget._waiting[True]), set(limiter.budget._waiting[False]))
 
 
 def test_hashes_are_kept_by_route_and_not_by_path() -> None:
