@@ -1,8 +1,9 @@
 """Discord for one bot: what can be asked of it, and in which form it answers.
 
 Promises: `post` asks once and says what came of it as an outcome; everything else answers, or raises a
-DiscordError after waiting out up to four 429s and, for a read, one broken connection. Ids are ints, pages are
-ascending. Must never repeat a post by itself: whether to ask again is decided where the journal is.
+DiscordError after waiting out up to four 429s and, for a read or a reaction, one broken connection. Ids are
+ints, pages are ascending. Must never repeat a post by itself: whether to ask again is decided where the
+journal is.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ class Connection:
     async def call(
         self, route: Route, *, query: Mapping[str, str] | None = None, body: Body = NOTHING
     ) -> Answer:
-        """A successful answer, waiting out 429s and, for a read, one broken connection.
+        """A successful answer, waiting out 429s and, for what may be repeated, one broken connection.
 
         Raises a DiscordError.
         """
@@ -141,7 +141,7 @@ class Connection:
         try:
             return await self._exchange(route, body, query)
         except FAILURES as error:
-            if route.writes:
+            if not route.repeatable:
                 raise error_of_failure(error) from error
         try:
             return await self._exchange(route, body, query)

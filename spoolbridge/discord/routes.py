@@ -37,7 +37,13 @@ class Route:
 
     @property
     def writes(self) -> bool:
-        return self.method != "GET"
+        """Whether people wait to see it: it goes before reads. A reaction can wait like a read."""
+        return self.method not in ("GET", "PUT")
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether twice is once, so that it may be asked again after a broken connection."""
+        return self.method in ("GET", "PUT")
 
     @property
     def about_messages(self) -> bool:

@@ -440,6 +440,19 @@ async def test_a_reaction_is_on_the_message(emulator: Emulator, client: DiscordC
     assert [("👀", 1)] == [(each["emoji"]["name"], each["count"]) for each in message["reactions"]]
 
 
+async def test_a_reaction_survives_one_broken_connection(
+    emulator: Emulator, client: DiscordClient, villa: int
+) -> None:
+    """Whether or not it was put the first time, asking again puts it once."""
+    said = emulator.say(villa, "hi")
+    route = f"{MESSAGES}/{{message}}/reactions/{{emoji}}/@me"
+    for kind in ("drop_before", "drop_after"):
+        emulator.fail(method="PUT", route=route, kind=kind, reset=True)
+        await client.react(villa, said, "👀")
+    (message,) = emulator.messages(villa)
+    assert [("👀", 1)] == [(each["emoji"]["name"], each["count"]) for each in message["reactions"]]
+
+
 async def test_a_reaction_on_nothing_is_refused(client: DiscordClient, villa: int) -> None:
     """Permanent, and no reason to park the channel."""
     with pytest.raises(RefusedError) as raised:

@@ -56,10 +56,18 @@ def test_messages_and_members_do_not_count_into_the_key() -> None:
     assert routes.create_reaction(1, 2, "👀").key == routes.create_reaction(1, 3, "✅").key
 
 
-def test_only_gets_are_reads() -> None:
-    """A reaction is a write, like a post; a page of messages is a read."""
+def test_what_goes_before_reads() -> None:
+    """A post does; a reaction, of which a receipt is one, waits its turn like a page of messages."""
     made = (routes.create_message(1), routes.create_reaction(1, 2, "✅"), routes.channel_messages(1))
-    assert (True, True, False) == tuple(route.writes for route in made)
+    assert (True, False, False) == tuple(route.writes for route in made)
+
+
+def test_what_may_be_repeated() -> None:
+    """A reaction put twice is there once; a message, a thread or a channel made twice is two."""
+    made = (routes.create_reaction(1, 2, "✅"), routes.channel_messages(1))
+    assert (True, True) == tuple(route.repeatable for route in made)
+    made_twice = (routes.create_message(1), routes.start_thread(1), routes.create_guild_channel(1))
+    assert (False, False, False) == tuple(route.repeatable for route in made_twice)
 
 
 def test_only_the_pages_of_messages_pace_themselves() -> None:
