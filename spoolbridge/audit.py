@@ -1,9 +1,10 @@
 """The two-way audit: Discord is read back and compared with what the files tell.
 
-In: every human message of the time asked for was handed over to every delivery, once. Out: every entry
-in `sent/` was posted whole, and every message of ours belongs to one entry. What was handed over is
-known by the lists in `state/handed/`, not by the files that are still there: what a reader has
-consumed, an operator has pruned or somebody has deleted on Discord is told, and is no failure.
+In: every message of the time asked for that is for agents was handed over to every delivery, once; what
+`access` refuses is counted, and not missing. Out: every entry in `sent/` was posted whole, and every
+message of ours belongs to one entry. What was handed over is known by the lists in `state/handed/`, not
+by the files that are still there: what a reader has consumed, an operator has pruned or somebody has
+deleted on Discord is told, and is no failure.
 
 `audit` looks while the service runs and changes nothing. `repair` needs the spool to itself: it hands
 over what never was, by the deliveries' own way, and nothing that they were given before.
@@ -12,17 +13,19 @@ over what never was, by the deliveries' own way, and nothing that they were give
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
+from functools import partial
 
 from spoolbridge import channels, evidence, lock
+from spoolbridge.access import Access
 from spoolbridge.attachments import Attachments
 from spoolbridge.channels import Registry
 from spoolbridge.comparison import Comparison, Report, Undelivered, id_before, told
 from spoolbridge.cursor import Cursors
 from spoolbridge.deliveries import Delivery
-from spoolbridge.discord.client import DiscordClient
+from spoolbridge.discord.client import DiscordClient, JsonObject
 from spoolbridge.errors import SpoolBusyError, SpoolError
 from spoolbridge.evidence import Evidence
 from spoolbridge.gt_mail import GtMail
@@ -103,8 +106,22 @@ async def _compare(
     settled = clock() - GRACE - 2 * settings.poll_interval
     starts = {place_id: _start(place, before, since) for place_id, place in places.items()}
     read = await guild.read(places.values(), starts)
+    admitted, refused = await _judged(client, settings, guild, read.values())
     after = await in_thread(evidence.look, spool, settings, since)
-    return Comparison(guild, read, before, after, since, settled)
+    return Comparison(guild, read, admitted, refused, before, after, since, settled)
+
+
+async def _judged(
+    client: DiscordClient, settings: Settings, guild: Guild, places: Iterable[Place]
+) -> tuple[dict[int, list[JsonObject]], dict[int, list[JsonObject]]]:
+    """By place, what is for agents and what is refused: by the rules and the roles of now."""
+    member = partial(client.member, guild.id)
+    access = Access(guild.own_id, settings.access, member=member, guild_id=guild.id)
+    admitted, refused = {}, {}
+    for place in places:
+        if place.polled:
+            admitted[place.id], refused[place.id] = await access.judge(place.channel, place.messages)
+    return admitted, refused
 
 
 def _start(place: Place, before: Evidence, since: float) -> int:

@@ -8,14 +8,14 @@ a service that works meanwhile is not accused of what it was just doing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from spoolbridge.discord.client import JsonObject
 from spoolbridge.evidence import Delivered, Evidence, SentEntry
-from spoolbridge.incoming import HUMAN_TYPES, is_human, snowflake_at, snowflake_time
+from spoolbridge.incoming import HUMAN_TYPES, snowflake_at, snowflake_time
 from spoolbridge.journal import History
 from spoolbridge.outgoing import Part
 from spoolbridge.places import Guild, Place
@@ -23,7 +23,7 @@ from spoolbridge.rendering import one_line
 
 #: What makes an audit fail, and what it only tells.
 FAILURES = ("missing", "repeated", "waiting", "unproved", "given up")
-NOTES = ("arriving", "consumed", "pruned", "deleted", "unaccounted")
+NOTES = ("arriving", "consumed", "pruned", "deleted", "unaccounted", "refused")
 
 #: What a post is recognised by: its channel, the digest of its text, its files' names and sizes.
 _Likeness = tuple[int, str, tuple[tuple[object, ...], ...]]
@@ -94,6 +94,9 @@ class Comparison:
 
     guild: Guild
     places: Mapping[int, Place]
+    #: Place's id → what is for agents there, and what the rules of now refuse.
+    admitted: Mapping[int, Sequence[JsonObject]]
+    refused: Mapping[int, Sequence[JsonObject]]
     before: Evidence
     after: Evidence
     since: float
@@ -113,17 +116,18 @@ class Comparison:
         counts["out"] = len(self.before.sent)
         counts["consumed"] = self._vanished("incoming", self.after.filed)
         counts["pruned"] = self._vanished("inbox", self.after.lines)
+        refused = (int(each["id"]) for messages in self.refused.values() for each in messages)
+        counts["refused"] = sum(each > self.since_id for each in refused)
         return Report(self.since, found, counts)
 
     def undelivered(self, place: Place) -> Iterator[Undelivered]:
         """What a place owes, by delivery and ascending id."""
-        humans = self._humans(place)
         for delivery in self.after.deliveries:
             start = _beginning(place, delivery, self.after.first_start)
             if start is None:
                 continue
             position, begun = delivery.positions.get(place.id), place.id in delivery.began
-            for message in humans:
+            for message in self.admitted.get(place.id, ()):
                 message_id = int(message["id"])
                 if message_id <= start or delivery.has(place.id, message_id):
                     continue
@@ -155,16 +159,14 @@ class Comparison:
             (missing if each.passed else arriving if new else waiting).append(each)
         return missing, waiting, arriving
 
-    def _humans(self, place: Place) -> list[JsonObject]:
-        return [each for each in place.messages if is_human(each, self.guild.own_id)]
-
     def _owed(self, place: Place) -> list[JsonObject]:
-        """The human messages of the time asked for that some delivery has to have."""
+        """The messages for agents of the time asked for that some delivery has to have."""
         starts = [_beginning(place, each, self.after.first_start) for each in self.after.deliveries]
         start = min((each for each in starts if each is not None), default=None)
         if start is None:
             return []
-        return [each for each in self._humans(place) if int(each["id"]) > max(start, self.since_id)]
+        first = max(start, self.since_id)
+        return [each for each in self.admitted.get(place.id, ()) if int(each["id"]) > first]
 
     def _unlisted(self, place: Place) -> Iterator[Finding]:
         """Where a list was lost, nobody can say what was handed over before."""

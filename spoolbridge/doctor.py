@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from spoolbridge import channels, failures, guild, ready, status
+from spoolbridge import access, channels, failures, guild, ready, status
 from spoolbridge.discord import permissions
 from spoolbridge.discord.client import DiscordClient
 from spoolbridge.errors import ChannelsError, SpoolbridgeError
@@ -25,6 +25,7 @@ from spoolbridge.spool import Spool
 
 _OLD_NAME = 60.0  # seconds after which an ignored name was probably meant as a message
 _FEW_FREE = 64 * 1024 * 1024  # bytes
+_AS_LISTED = "name it as `spoolbridge channels list` does, or see SPOOLBRIDGE_POLL"
 _CONTENT_INTENT = 1 << 18 | 1 << 19  # GATEWAY_MESSAGE_CONTENT and its limited form (application flags)
 
 
@@ -90,10 +91,15 @@ def _channels(settings: Settings) -> Iterator[Finding]:
         what = f"no channel matches {', '.join(settings.poll)}"
         do = "name one so, or set SPOOLBRIDGE_POLL"
         yield Finding("warning", what, "no answer of a human will be read", do)
+    polled = (each for each in registry.channels if _polled(each, settings))
+    for name in access.strangers(settings.access, polled):
+        if name:
+            why = "it is about no channel that is read, and whom it should keep out may reach the agents"
+            yield Finding("warning", f"[access.{name}] names no channel that is read", why, _AS_LISTED)
 
 
 def _polled(channel: channels.Channel, settings: Settings) -> bool:
-    return any(fnmatchcase(channel.name, glob) for glob in settings.poll)
+    return any(fnmatchcase(name, glob) for glob in settings.poll for name in (channel.name, channel.address))
 
 
 def _service(spool: Spool) -> Iterator[Finding]:
@@ -166,6 +172,8 @@ async def _online(client: DiscordClient, settings: Settings) -> AsyncIterator[Fi
     guild_id = await guild.guild_id(client, settings)
     member = await client.member(guild_id, int(me["id"]))
     roles = await client.roles(guild_id)
+    for finding in _roles(settings, {int(each["id"]) for each in roles}):
+        yield finding
     seen = {int(each["id"]): each for each in await client.guild_channels(guild_id)}
     known = _known(settings)
     for channel in known:
@@ -184,6 +192,14 @@ async def _online(client: DiscordClient, settings: Settings) -> AsyncIterator[Fi
         if unknown and any(fnmatchcase(str(each.get("name")), glob) for glob in settings.poll):
             why = "its humans are not heard"
             yield Finding("warning", f"{each['name']} is not in the file", why, "spoolbridge channels sync")
+
+
+def _roles(settings: Settings, there: set[int]) -> Iterator[Finding]:
+    for name, table in settings.access.items():
+        for role in sorted((table.roles or frozenset()) - there):
+            title = f"[access.{name}]" if name else "[access]"
+            what, why = f"{title} lists the role {role}, which the guild has not", "nobody is let in by it"
+            yield Finding("warning", what, why, "copy its id in Discord: Server Settings, Roles")
 
 
 def _known(settings: Settings) -> tuple[channels.Channel, ...]:

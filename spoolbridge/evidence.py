@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from spoolbridge import atomic, cursor, handed, identity, journal, ready
+from spoolbridge import atomic, cursor, first_start, handed, identity, journal, ready
 from spoolbridge.cursor import Position
 from spoolbridge.incoming import snowflake_at
 from spoolbridge.journal import History
@@ -83,10 +83,9 @@ def look(spool: Spool, settings: Settings, since: float) -> Evidence:
     with spool.at("state") as state:
         deliveries = tuple(_delivered(state, name, since) for name in names)
         histories, owners = _journal(state, since, sent)
-        first_start = _first_start(state)
+        served = first_start.known(state)
     return Evidence(
-        deliveries, _filed(spool), _lines(settings.inbox), _given_up(spool), sent, histories, owners,
-        first_start,
+        deliveries, _filed(spool), _lines(settings.inbox), _given_up(spool), sent, histories, owners, served,
     )  # fmt: skip
 
 
@@ -196,14 +195,6 @@ def _lines_of(name: str, parent: int) -> Iterator[tuple[int, str]]:
 def _given_up(spool: Spool) -> frozenset[int]:
     found = (_GIVEN_UP.fullmatch(name) for name in spool.names("state/mail"))
     return frozenset(int(match[1]) for match in found if match)
-
-
-def _first_start(state: int) -> float | None:
-    with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-        fd = os.open("format.json", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=state)
-        with open(fd, "rb") as file:
-            return float(json.load(file)["first_start"])
-    return None
 
 
 def _day(at: float) -> date:

@@ -6,18 +6,23 @@ that was made by a call that died half-way is taken up and not made twice.
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spoolbridge import channels
+from spoolbridge import backoff, channels
 from spoolbridge.discord import permissions
 from spoolbridge.discord.client import DiscordClient
-from spoolbridge.errors import ChannelsError, SettingsError
+from spoolbridge.errors import ChannelsError, SettingsError, UnreachableError
 from spoolbridge.settings import Settings
 
 _TEXT, _ANNOUNCEMENT = 0, 5  # the channel types that a message can be posted to by name
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,23 @@ class Added:
     name: str
     id: int
     made: bool
+
+
+async def identify(client: DiscordClient, settings: Settings) -> tuple[int, int]:
+    """The bot's id and its guild's, however long Discord takes to answer.
+
+    Raises SettingsError, and a DiscordError that waiting does not mend.
+    """
+    began = time.monotonic()
+    while True:
+        try:
+            bot, guild = int((await client.me())["id"]), await guild_id(client, settings)
+            log.info("logged in as %d in guild %d", bot, guild)
+            return bot, guild
+        except UnreachableError as error:
+            seconds = error.retry_after or backoff.delay(time.monotonic() - began)
+            log.warning("Discord does not answer (%s); trying again in %.0f s", error.what, seconds)
+            await asyncio.sleep(seconds)
 
 
 async def guild_id(client: DiscordClient, settings: Settings) -> int:

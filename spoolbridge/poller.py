@@ -6,9 +6,9 @@ what was attached is on disk. That hint is only a hint: each place is also fetch
 and every ten minutes.
 
 Promises that a delivery or a channel that fails stops no other: it is noted in `problems`, logged
-when it changes, and tried again later, from the page that failed. What is not a human's message is
-passed over, and the cursors with it. Only a refused token ends the poller. Never posts anything, and
-knows nothing of the dispatcher.
+when it changes, and tried again later, from the page that failed. What is not for agents (`access`
+decides) is passed over, and the cursors with it. Only a refused token ends the poller. Never posts
+anything, and knows nothing of the dispatcher.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from spoolbridge import backoff
+from spoolbridge.access import Access
 from spoolbridge.attachments import Attachments
 from spoolbridge.channels import Channel, Registry
 from spoolbridge.deliveries import Delivery
 from spoolbridge.discord.client import DiscordClient
 from spoolbridge.errors import DiscordError, SpoolbridgeError, TokenRefusedError, UnreachableError
-from spoolbridge.incoming import IncomingMessage, from_discord, is_human, snowflake_time
+from spoolbridge.incoming import IncomingMessage, from_discord, snowflake_time
+from spoolbridge.receipts import Receipts
 from spoolbridge.rendering import one_line
 from spoolbridge.role_names import RoleNames
 from spoolbridge.waiting import in_thread, pause
@@ -97,13 +99,16 @@ class Poller:
         first_start: float,
         interval: float = INTERVAL,
         attachments: Attachments | None = None,
+        access: Access | None = None,
+        receipts: Receipts | None = None,
         report: Callable[[IncomingMessage], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._client, self._registry, self._deliveries = client, registry, tuple(deliveries)
-        self._globs, self._guild_id, self._own_id = tuple(globs), guild_id, own_id
+        self._globs, self._guild_id = tuple(globs), guild_id
+        self._access, self._receipts = access or Access(own_id), receipts
         self._first_start, self._interval, self._report = first_start, interval, report
         self._clock, self._sleep, self._jitter = clock, sleep, jitter
         self._attachments, self._roles = attachments, RoleNames(client, clock=clock)
@@ -235,22 +240,25 @@ class Poller:
         async with aclosing(pages):  # type: ignore[type-var]
             async for page in pages:
                 messages, upto, halt = await self._whole(place, page, list(positions))
+                lacking = self._receipts.lacking(place.polled, messages) if self._receipts else []
                 for delivery in list(positions):
                     step = self._deliver(place, delivery, messages, upto)
                     if not await self._attempt(place, delivery, step):
                         del positions[delivery]  # not past the page that failed
+                if self._receipts and lacking:
+                    self._receipts.note(place.polled, lacking)
                 if halt is not None:
                     raise halt
                 if not positions:
                     return
 
     async def _whole(
-        self, place: _Place, page: Sequence[Mapping[str, Any]], deliveries: Sequence[Delivery]
+        self, place: _Place, page: Sequence[dict[str, Any]], deliveries: Sequence[Delivery]
     ) -> tuple[list[IncomingMessage], int, Exception | None]:
         """The page's messages with their files, up to which id all are there, and why not to its end."""
         guild_id = self._guild_id if isinstance(self._guild_id, int) else self._guild_id()
         self._names = {**self._names, **await self._roles.of(guild_id, page)}
-        messages, halt = self._humans(place, page), None
+        messages, halt = await self._humans(place, page), None
         if self._attachments is not None:
             new = {each.id for delivery in deliveries for each in delivery.missing(place.polled, messages)}
             messages, halt = await self._attachments.complete(messages, new, self._names)
@@ -290,13 +298,11 @@ class Poller:
             return place.hint or polled
         return _number(await self._client.channel(polled), "last_message_id") or polled
 
-    def _humans(self, place: _Place, page: Sequence[Mapping[str, Any]]) -> list[IncomingMessage]:
+    async def _humans(self, place: _Place, page: Sequence[dict[str, Any]]) -> list[IncomingMessage]:
+        """What is for agents; raises a DiscordError where an author's roles cannot be looked up."""
         guild_id = self._guild_id if isinstance(self._guild_id, int) else self._guild_id()
-        return [
-            from_discord(json, place.channel, guild_id, names=self._names)
-            for json in page
-            if is_human(json, self._own_id)
-        ]
+        admitted = await self._access.admitted(place.channel, page)
+        return [from_discord(json, place.channel, guild_id, names=self._names) for json in admitted]
 
     async def _deliver(
         self, place: _Place, delivery: Delivery, messages: Sequence[IncomingMessage], upto: int

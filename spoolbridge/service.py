@@ -19,14 +19,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from spoolbridge import __version__, atomic, backoff, guild, inbox, lock, status
+from spoolbridge import __version__, backoff, first_start, guild, inbox, lock, status
+from spoolbridge.access import Access
 from spoolbridge.attachments import PATIENCE, Attachments
 from spoolbridge.channels import Watched
 from spoolbridge.cursor import Cursors
 from spoolbridge.deliveries import Delivery
 from spoolbridge.discord.client import DiscordClient
 from spoolbridge.dispatcher import Dispatcher
-from spoolbridge.errors import SettingsError, SpoolbridgeError, SpoolError, UnreachableError
+from spoolbridge.errors import SettingsError, SpoolbridgeError, SpoolError
 from spoolbridge.gt_mail import GtMail
 from spoolbridge.inbox_file import InboxFile
 from spoolbridge.incoming import IncomingMessage
@@ -36,14 +37,13 @@ from spoolbridge.journal import Journal
 from spoolbridge.poller import Poller
 from spoolbridge.posting import Posting
 from spoolbridge.readback import Bot
+from spoolbridge.receipts import Receipts
 from spoolbridge.settings import Settings
 from spoolbridge.spool import Spool
 from spoolbridge.tries import NotNowError
 from spoolbridge.waiting import in_thread
 from spoolbridge.watcher import Watcher
 
-FORMAT = 1  # of state/; a newer one is refused
-_FORMAT_FILE = "format.json"
 _SWEEP = 24 * 3600.0  # seconds between two sweeps of tmp/
 _LOOK = 1.0  # seconds between two looks at whether the status has changed
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -63,6 +63,8 @@ class Parts:
     bot: Bot
     posting: Posting
     dispatcher: Dispatcher
+    access: Access
+    receipts: Receipts | None
     poller: Poller
     watcher: Watcher
     mail: GtMail | None
@@ -146,6 +148,8 @@ async def _serve(
         if once:
             await parts.dispatcher.drain()
             await parts.poller.cycle()
+            if parts.receipts:
+                await parts.receipts.once()
             if parts.mail:
                 await parts.mail.send_due()
             return
@@ -155,6 +159,7 @@ async def _serve(
             _keep_status(parts),
             _keep_house(parts),
             *([parts.mail.work()] if parts.mail else []),
+            *([parts.receipts.run()] if parts.receipts else []),
         ]
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -191,18 +196,18 @@ async def _built(
         spool = Spool.create(settings.spool)
         stack.callback(spool.close)
         stack.enter_context(lock.holding(spool))
-        first_start = _first_start(spool)
+        state = stack.enter_context(spool.at("state"))
+        since = first_start.mark(state, spool.root / "state")
         registry = Watched(settings.channels)
         for address in registry().addresses:
             spool.add_channel(address)
-        state = stack.enter_context(spool.at("state"))
         journal = Journal(state)
         stack.callback(journal.close)
         if journal.torn:
             log.warning("journal: a torn last line of %d bytes was cut and kept aside", len(journal.torn))
         client = await stack.enter_async_context(DiscordClient(settings.token, api_url=settings.api_url))
         log.info("spool %s held by process %s", spool.root, lock.holder(spool))
-        bot = await _identify(client, settings)
+        bot = Bot(*await guild.identify(client, settings))
         posting = Posting(
             journal, client, bot,
             quote=functools.partial(inbox.quoted, spool), max_upload=settings.max_upload,
@@ -214,14 +219,18 @@ async def _built(
         stack.callback(watcher.stop)
         deliveries, mail = _deliveries(settings, spool, stack)
         downloads = Attachments.by(settings, spool.fd, client, patience=None if once else PATIENCE)
+        member = functools.partial(client.member, bot.guild_id)
+        access = Access(bot.id, settings.access, member=member, guild_id=bot.guild_id)
+        receipts = Receipts(spool, client, deliveries[:2]) if settings.receipts else None
         poller = Poller(
             client, registry, deliveries, attachments=await stack.enter_async_context(downloads),
             globs=settings.poll, interval=settings.poll_interval, guild_id=bot.guild_id, own_id=bot.id,
-            first_start=first_start, report=report,
+            first_start=since, access=access, receipts=receipts, report=report,
         )  # fmt: skip
         yield Parts(
-            settings, spool, registry, client, bot, posting, dispatcher, poller, watcher, mail, time.time()
-        )
+            settings, spool, registry, client, bot, posting, dispatcher, access, receipts, poller, watcher,
+            mail, time.time(),
+        )  # fmt: skip
 
 
 def _deliveries(
@@ -246,38 +255,6 @@ def _deliveries(
 
 async def _do_not_wait(seconds: float) -> None:
     raise NotNowError
-
-
-async def _identify(client: DiscordClient, settings: Settings) -> Bot:
-    """Who the token is and which guild it serves, however long Discord takes to answer."""
-    began = time.monotonic()
-    while True:
-        try:
-            me = await client.me()
-            bot = Bot(int(me["id"]), await guild.guild_id(client, settings))
-            log.info("logged in as %d in guild %d", bot.id, bot.guild_id)
-            return bot
-        except UnreachableError as error:
-            seconds = error.retry_after or backoff.delay(time.monotonic() - began)
-            log.warning("Discord does not answer (%s); trying again in %.0f s", error.what, seconds)
-            await asyncio.sleep(seconds)
-
-
-def _first_start(spool: Spool) -> float:
-    """When this spool was first served, in unix seconds; also refuses a state that a newer version wrote."""
-    with spool.at("state") as state:
-        path = spool.root / "state" / _FORMAT_FILE
-        if not path.exists():
-            made = {"format": FORMAT, "first_start": round(time.time(), 3)}
-            atomic.replace(_FORMAT_FILE, json.dumps(made).encode(), at=state)
-        try:
-            found = json.loads(path.read_text("utf-8"))
-            version, first_start = int(found["format"]), float(found["first_start"])
-        except (OSError, ValueError, KeyError, TypeError):
-            raise SpoolError(f"{path} cannot be read", "it holds the format of state/; restore it") from None
-    if version > FORMAT:
-        raise SpoolError(f"a newer spoolbridge (format {version}) has served this spool", "upgrade this one")
-    return first_start
 
 
 async def _keep_house(parts: Parts) -> None:
@@ -344,4 +321,8 @@ def _channel_facts(parts: Parts) -> dict[str, status.Facts]:
         said.setdefault(channel, {})["last_sent"] = at
     for channel, problem in parts.poller.problems.items():
         said.setdefault(channel, {})["inbound"] = problem
+    for channel, count in parts.access.refused.items():
+        said.setdefault(channel, {})["refused"] = count
+    for channel, reason in (parts.receipts.stopped if parts.receipts else {}).items():
+        said.setdefault(channel, {})["receipts"] = reason
     return said

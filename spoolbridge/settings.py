@@ -36,6 +36,7 @@ KEYS = {
     "SPOOLBRIDGE_POLL_INTERVAL": "poll_interval",
     "SPOOLBRIDGE_MAX_UPLOAD": "max_upload",
     "SPOOLBRIDGE_MAX_DOWNLOAD": "max_download",
+    "SPOOLBRIDGE_RECEIPTS": "receipts",
     "SPOOLBRIDGE_GT": "gt",
 }
 _PROJECT = "CLAUDE_PROJECT_DIR"  # set by Claude Code for the servers that it starts
@@ -46,6 +47,18 @@ TOKEN = "DISCORD_BOT_TOKEN"  # noqa: S105  (the setting's name, not its value)
 
 _UNTOLD = ("token", "environment")
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class AccessTable(NamedTuple):
+    """What one table says of who reaches the agents; None: nothing, so that a less specific one does."""
+
+    users: frozenset[int] | None = None
+    roles: frozenset[int] | None = None
+    #: Whether bots and webhooks do too; a set: those with these ids.
+    bots: bool | frozenset[int] | None = None
+
+
+_EVERYBODY: Mapping[str, AccessTable] = MappingProxyType({})
 
 
 class Settings(NamedTuple):
@@ -62,6 +75,8 @@ class Settings(NamedTuple):
     max_upload: int = DEFAULT_MAX_UPLOAD
     #: Of one file that a human attached; 0: none is downloaded.
     max_download: int = DEFAULT_MAX_DOWNLOAD
+    #: 👀 on what has been filed and ✅ on what has been read, or not.
+    receipts: bool = True
     gt: str = "auto"
     #: The Gas Town around us, where there is one.
     town: Path | None = None
@@ -69,6 +84,8 @@ class Settings(NamedTuple):
     project: Path = Path()
     #: Channel name → mail address, for what is not `mayor-*`.
     routes: Mapping[str, str] = _NOTHING
+    #: Channel, `rig.channel` or glob ("": all channels) → who reaches the agents there.
+    access: Mapping[str, AccessTable] = _EVERYBODY
     #: Our own environment without the token: what `gt` is given a few names of.
     environment: Mapping[str, str] = _NOTHING
 
@@ -86,7 +103,7 @@ def load(
     town = _town(environ)
     places = [cwd, *([town / "settings"] if town else [])]
     toml_path = next((place / TOML for place in places if (place / TOML).is_file()), None)
-    values, routes = _toml(toml_path) if toml_path else ({}, {})
+    values, tables = _toml(toml_path) if toml_path else ({}, _Tables())
     if not secrets:
         environ.pop(TOKEN, None)
     else:
@@ -98,7 +115,7 @@ def load(
     values = {name: value for name, value in values.items() if value.strip()}  # NAME= is the default
     inherited = {name: value for name, value in environ.items() if name != TOKEN}
     project = Path(os.path.realpath(environ.get(_PROJECT) or cwd))
-    return _settings(values, routes, cwd, town)._replace(environment=inherited, project=project)
+    return _settings(values, tables, cwd, town)._replace(environment=inherited, project=project)
 
 
 def _town(environ: Mapping[str, str]) -> Path | None:
@@ -109,7 +126,7 @@ def _town(environ: Mapping[str, str]) -> Path | None:
     return None
 
 
-def _settings(values: Mapping[str, str], routes: Mapping[str, str], cwd: Path, town: Path | None) -> Settings:
+def _settings(values: Mapping[str, str], tables: _Tables, cwd: Path, town: Path | None) -> Settings:
     spool = cwd / values.get("SPOOLBRIDGE_SPOOL", town / "spool" if town else "spool")
     channels = town / "settings" if town else spool
     inbox = town / "daemon" if town else spool
@@ -129,9 +146,11 @@ def _settings(values: Mapping[str, str], routes: Mapping[str, str], cwd: Path, t
         max_upload=_checked(values, "SPOOLBRIDGE_MAX_UPLOAD", _size, "a size such as 10MiB")
         or DEFAULT_MAX_UPLOAD,
         max_download=DEFAULT_MAX_DOWNLOAD if largest is None else largest,
-        gt=_checked(values, "SPOOLBRIDGE_GT", _switch, "auto or off") or "auto",
+        receipts=_checked(values, "SPOOLBRIDGE_RECEIPTS", _one_of("on", "off"), "on or off") != "off",
+        gt=_checked(values, "SPOOLBRIDGE_GT", _one_of("auto", "off"), "auto or off") or "auto",
         town=town,
-        routes=dict(routes),
+        routes=dict(tables.routes),
+        access=dict(tables.access),
     )
 
 
@@ -175,10 +194,13 @@ def _size(text: str) -> int:
     return int(float(match[1]) * _UNITS[(match[2] or "b").lower()])
 
 
-def _switch(text: str) -> str:
-    if text not in ("auto", "off"):
-        raise ValueError(text)
-    return text
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(text)
+        return text
+
+    return read
 
 
 def _dotenv(path: Path) -> dict[str, str]:
@@ -199,7 +221,14 @@ def _dotenv(path: Path) -> dict[str, str]:
     return found
 
 
-def _toml(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+class _Tables(NamedTuple):
+    """What spoolbridge.toml holds besides plain values."""
+
+    routes: Mapping[str, str] = _NOTHING
+    access: Mapping[str, AccessTable] = _EVERYBODY
+
+
+def _toml(path: Path) -> tuple[dict[str, str], _Tables]:
     import tomllib
 
     try:
@@ -209,11 +238,51 @@ def _toml(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     routes = table.pop("routes", {})
     if not isinstance(routes, dict) or not all(isinstance(address, str) for address in routes.values()):
         raise SettingsError(f"{path}: [routes] maps channel names to mail addresses", 'write vgt = "mayor/"')
+    tables = _Tables(routes, _access(path, table.pop("access", {})))
     names = {key: name for name, key in KEYS.items()}
     if unknown := sorted(table.keys() - names.keys()):
-        hint = f"there are {', '.join(names)} and [routes]"
+        hint = f"there are {', '.join(names)}, [routes] and [access]"
         raise SettingsError(f"{path}: unknown key {unknown[0]!r}", hint)
-    return {names[key]: _plain(path, key, value) for key, value in table.items()}, routes
+    return {names[key]: _plain(path, key, value) for key, value in table.items()}, tables
+
+
+def _access(path: Path, table: object, name: str = "") -> dict[str, AccessTable]:
+    """The table and those within it by the channels that they are for; `[access.rig.channel]` is nested."""
+    title = f"[access.{name}]" if name else "[access]"
+    if not isinstance(table, dict):
+        raise SettingsError(f"{path}: {title} is a table", f"write {title}, below it users = [{_AN_ID}]")
+    inner = {key: value for key, value in table.items() if isinstance(value, dict)}
+    if unknown := sorted(table.keys() - inner.keys() - set(AccessTable._fields)):
+        hint = f"there are users, roles, bots, and tables of channels such as {_A_TABLE}"
+        raise SettingsError(f"{path}: {title} has an unknown key {unknown[0]!r}", hint)
+    said = {key: _who(path, title, key, value) for key, value in table.items() if key not in inner}
+    found = {name: AccessTable(**said)} if said or (name and not inner) else {}
+    for key, value in inner.items():
+        for place, each in _access(path, value, f"{name}.{key}" if name else key).items():
+            if place in found:
+                raise SettingsError(f"{path}: [access] has {place!r} twice", "keep one of the tables")
+            found[place] = each
+    return found
+
+
+_AN_ID = '"1467106918538678293"'
+_A_TABLE = '[access.mayor-villa] or [access."mayor-*"]'
+
+
+def _who(path: Path, title: str, key: str, value: object) -> Any:
+    """Ids as a set; `bots` may be true or false as well."""
+    if key == "bots" and isinstance(value, bool):
+        return value
+    ids = [str(each) for each in value if type(each) in (str, int)] if isinstance(value, list) else None
+    if ids is None or len(ids) != len(value) or not all(_is_id(each) for each in ids):  # type: ignore[arg-type]
+        form = f"write ids: {key} = [{_AN_ID}]" + (", or true or false" if key == "bots" else "")
+        hint = f"{form}; Discord copies them in its Developer Mode"
+        raise SettingsError(f"{path}: {title} {key} cannot be {value!r}", hint)
+    return frozenset(map(int, ids))
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 0 < len(text) <= 20
 
 
 def _plain(path: Path, key: str, value: object) -> str:

@@ -165,6 +165,10 @@ def _remark(channel: Mapping[str, Any], now: float) -> str:
         said.append(f"waits for the disk: {channel['disk']}")
     if channel.get("inbound"):
         said.append(f"not read: {channel['inbound']}")
+    if channel.get("refused"):
+        said.append(f"{channel['refused']} refused")
+    if channel.get("receipts"):
+        said.append(f"no receipts: {channel['receipts']}")
     return "; ".join(said)
 
 

@@ -20,13 +20,13 @@ ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
         "errors outcome emoji atomic backoff identity waiting rendering split watcher emulator",
-        "settings channels ready handed discord framing",
+        "settings channels ready handed first_start discord framing",
         "header claim incoming cursor",
-        "outgoing",
+        "outgoing access",
         "journal",
         "spool deliveries mail readback guild threads attached_files role_names",
         "intake lock status failures inbox sending tries evidence places "
-        "incoming_file inbox_file mail_files gt attachments",
+        "incoming_file inbox_file mail_files gt attachments receipts",
         "posting arrivals",
         "gt_mail dispatcher poller comparison doctor",
         "service audit",

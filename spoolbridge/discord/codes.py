@@ -7,7 +7,9 @@ each pair (what it means, what to do), so that a reason reads the same whatever 
 from __future__ import annotations
 
 UNKNOWN_CHANNEL = 10003
+UNKNOWN_MEMBER = 10007
 UNKNOWN_MESSAGE = 10008
+UNKNOWN_USER = 10013
 MISSING_ACCESS = 50001
 MISSING_PERMISSION = 50013
 WRONG_CLIENT = 40333
@@ -31,6 +33,7 @@ _OPERATOR = "the server's admins can change it"
 MEANINGS: dict[int, tuple[str, str]] = {
     10003: ("there is no such channel, or it was deleted", "correct its id in discord-channels.json"),
     10004: ("there is no such server, or the bot is not in it", "check DISCORD_GUILD_ID, or invite the bot"),
+    10007: ("that person is not in the server", "check the user id"),
     10008: ("there is no such message, or it was deleted", "check the message id"),
     10013: ("there is no such user", "check the user id"),
     10014: ("there is no such emoji", "use a standard emoji, or name:id of one that the bot can use"),

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -17,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from spoolbridge import audit, cli, identity, lock
+from spoolbridge.access import Access
 from spoolbridge.channels import Registry
 from spoolbridge.comparison import FAILURES, Finding, Report
 from spoolbridge.cursor import Cursors
@@ -30,7 +32,7 @@ from spoolbridge.incoming import snowflake_at
 from spoolbridge.incoming_file import IncomingFile
 from spoolbridge.places import Guild
 from spoolbridge.poller import Poller
-from spoolbridge.settings import Settings
+from spoolbridge.settings import AccessTable, Settings
 from spoolbridge.spool import Spool
 from tests.support.bridge import MESSAGES, READ_MESSAGE_HISTORY, VIEW_CHANNEL, Bridge, bridging
 from tests.support.crashes import Killed, kill_at
@@ -88,11 +90,23 @@ class World:
             self.deliveries.append(self.mail)
         for delivery in self.deliveries:
             delivery.recover()
+        guild, client = self.emulator.guild, self.bridge.client
+        self.access = Access(
+            guild.bot.id, self.settings.access, member=partial(client.member, guild.id), guild_id=guild.id,
+            clock=self.clock,
+        )  # fmt: skip
         self.poller = Poller(
-            self.bridge.client, self.registry, self.deliveries, globs=self.settings.poll,
+            self.bridge.client, self.registry, self.deliveries, globs=self.settings.poll, access=self.access,
             guild_id=self.emulator.guild.id, own_id=self.emulator.guild.bot.id, first_start=self.started,
             clock=self.clock, sleep=self.clock.sleep, jitter=lambda: 1.0,
         )  # fmt: skip
+
+    def let_in(self, **tables: AccessTable) -> None:
+        """From now on these rules are in force: `all`, or a channel's name with _ for -."""
+        access = {"" if name == "all" else name.replace("_", "-"): table for name, table in tables.items()}
+        self.settings = self.settings._replace(access=access)
+        self.stop()
+        self.start()
 
     def stop(self) -> None:
         if self.mail is not None:
@@ -228,6 +242,45 @@ async def test_all_is_well(world: World) -> None:
     assert (0, 1, "") == (code, len(out.splitlines()), err)
     assert out.startswith("3 in and 3 out since ")
     assert ": 0 missing, 0 repeated, 0 waiting, 0 unproved, 0 given up; 0 arriving, 0 consumed" in out
+
+
+async def test_what_is_refused_is_not_missing(world: World) -> None:
+    """By user or by role, also where it was passed over: counted, not owed, and left alone by a repair."""
+    guild = world.emulator.guild
+    nic, crew = guild.person("nic"), guild.add_role("crew", members=[guild.person("eve")])
+    world.let_in(all=AccessTable(frozenset({nic.id}), frozenset({crew.id})))
+    said = [await world.say("hello"), await world.say("hello", author="eve")]
+    await world.say("let me in", author="ada")
+    world.clock.advance(3600)
+    world.emulator.say(VILLA, "let me in", author="ada", at=world.clock() - 1800)
+    report = await world.audit()
+    assert ((), True, 2, 2) == (report.findings, report.ok, report.counts["in"], report.counts["refused"])
+    assert () == (await world.repair()).repaired
+    assert said == world.files() == world.lines()
+
+
+async def test_bots_that_are_wanted_are_owed(world: World) -> None:
+    """Where a rule forwards them, one that was passed over is missing, and a repair hands it over."""
+    world.let_in(mayor_villa=AccessTable(bots=True))
+    said = await world.say("build 7 failed", kind="webhook", author="ci")
+    await world.say("nobody's business", "mayor-db", kind="webhook", author="ci")
+    world.clock.advance(3600)
+    said_later = await world.say("hello")
+    late = world.emulator.say(VILLA, "build 6 failed", kind="bot", author="ci", at=world.clock() - 1800)
+    assert [(VILLA, "missing", str(late))] == found(await world.audit())
+    report = await world.repair()
+    assert (True, [late]) == (report.ok, [int(each.id) for each in report.repaired[:1]])
+    assert [said, said_later, late] == world.lines()
+
+
+async def test_roles_that_cannot_be_looked_up_prove_nothing(world: World) -> None:
+    """Better no report than one that says of somebody's message what nobody knows."""
+    await world.say("hello")
+    world.let_in(all=AccessTable(roles=frozenset({7})))
+    asked = f"/guilds/{world.emulator.guild.id}/members/{world.emulator.guild.person('nic').id}"
+    world.emulator.fail(method="GET", route=asked, kind="status", status=503, times=0)
+    with pytest.raises(UnreachableError):
+        await world.audit()
 
 
 async def test_an_audit_changes_nothing(world: World) -> None:

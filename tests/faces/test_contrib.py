@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from spoolbridge import __version__, channels, identity, outgoing, ready, settings
+from spoolbridge import __version__, access, channels, identity, outgoing, ready, settings
 from spoolbridge.cli import program
 from spoolbridge.intake import Intake
 from spoolbridge.mail import checked_routes
@@ -243,6 +243,15 @@ def test_the_samples_routes_lead_somewhere(tmp_path: Path) -> None:
     assert {"vi-status", "town-square"} == set(routes)
     assert set(routes) <= set(known)
     assert routes == checked_routes(routes)
+
+
+def test_the_samples_access_is_off_and_right(tmp_path: Path) -> None:
+    """Nobody is kept out by a copied sample; switched on, each table is about a channel of the samples."""
+    text = (CONTRIB / "spoolbridge.toml").read_text("utf-8")
+    assert {} == loaded(tmp_path / "a", text).access
+    tables = loaded(tmp_path / "b", re.sub(r"(?m)^#   (?=[\[a-z])", "", text)).access
+    assert ["", "mayor-villa", "villacalculatecost3.vi-status", "mayor-*"] == list(tables)
+    assert [] == access.strangers(tables, channels.load(CONTRIB / "discord-channels.json").channels)
 
 
 # --- for agents --------------------------------------------------------------------------------------

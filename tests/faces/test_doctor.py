@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from spoolbridge import cli, doctor, status
 from spoolbridge.doctor import Finding
 from spoolbridge.emulator import Emulator
-from spoolbridge.settings import Settings
+from spoolbridge.settings import AccessTable, Settings
 from spoolbridge.spool import Spool
 from tests.support.tree import contents, tree
 
@@ -119,6 +119,17 @@ def test_the_channels_file(
     assert level == its_level
     assert its_what.startswith(what.format(path=settings.channels))
     assert its_do.startswith(do.format(path=settings.channels))
+
+
+def test_access_to_no_channel(settings: Settings, running: Callable[..., None]) -> None:
+    """A name that is wrong, or of a channel that is not read: whom it should keep out is let in."""
+    running()
+    names = ("", "mayor-*", "mayor-villa", "mayor-vila", "general", "villa.mayor-villa", "x*")
+    tables = {name: AccessTable(users=frozenset()) for name in names}
+    do = "name it as `spoolbridge channels list` does, or see SPOOLBRIDGE_POLL"
+    wrong = ("mayor-vila", "general", "villa.mayor-villa", "x*")
+    expected = [("warning", f"[access.{name}] names no channel that is read", do) for name in wrong]
+    assert expected == found(doctor.offline(settings._replace(access=tables)))
 
 
 def test_no_spool(settings: Settings, tmp_path: Path) -> None:
@@ -320,6 +331,19 @@ async def test_a_file_that_cannot_be_used_is_found_once(settings: Settings, emul
     settings.channels.unlink()
     told = await online(settings, emulator)
     assert [("warning", "mayor-villa is not in the file", "spoolbridge channels sync")] == told
+
+
+async def test_a_role_that_the_guild_has_not(settings: Settings, emulator: Emulator) -> None:
+    """In any table; those that it has, that of everybody among them, are no finding."""
+    crew = emulator.guild.add_role("crew").id
+    there = frozenset({crew, emulator.guild.id})
+    tables = {"": AccessTable(roles=there | {7}), "mayor-villa": AccessTable(frozenset({8}), frozenset({9}))}
+    do = "copy its id in Discord: Server Settings, Roles"
+    expected = [
+        ("warning", "[access] lists the role 7, which the guild has not", do),
+        ("warning", "[access.mayor-villa] lists the role 9, which the guild has not", do),
+    ]
+    assert expected == await online(settings, emulator, access=tables)
 
 
 async def test_a_token_that_is_refused(settings: Settings, emulator: Emulator) -> None:

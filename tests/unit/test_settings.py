@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from spoolbridge import settings
 from spoolbridge.errors import SettingsError
-from spoolbridge.settings import KEYS, Settings, load
+from spoolbridge.settings import KEYS, AccessTable, Settings, load
 
 SECRET = "MTQ2NzEwNjkxODUzODY3ODI5Mw.GsEcrE.t-t-t"
 
@@ -54,10 +54,12 @@ class TestDefaults:
             poll_interval=15.0,
             max_upload=10_485_760,
             max_download=26_214_400,
+            receipts=True,
             gt="auto",
             town=None,
             project=place,
             routes={},
+            access={},
             environment={},
         )
         assert expected == load({}, place)
@@ -105,6 +107,7 @@ WRITTEN = {
     "SPOOLBRIDGE_POLL_INTERVAL": ("0.5", "poll_interval", 0.5),
     "SPOOLBRIDGE_MAX_UPLOAD": ("20MiB", "max_upload", 20 << 20),
     "SPOOLBRIDGE_MAX_DOWNLOAD": ("100 MiB", "max_download", 104_857_600),
+    "SPOOLBRIDGE_RECEIPTS": ("off", "receipts", False),
     "SPOOLBRIDGE_GT": ("off", "gt", "off"),
 }
 
@@ -170,6 +173,21 @@ class TestSources:
             found.guild_id, found.poll, found.poll_interval,
         )  # fmt: skip
         assert {"vgt": "mayor/", "vi-status": "villa/witness"} == found.routes
+
+    def test_access(self, place: Path) -> None:
+        """For all channels, a glob, a channel, and one of a rig, written as TOML nests it or in quotes."""
+        (place / "spoolbridge.toml").write_text(
+            "[access]\nusers = ['11', 12]\n[access.'mayor-*']\nroles = []\n[access.vgt]\nbots = true\n"
+            "[access.villa.mayor-x]\nbots = ['13']\n[access.'villa.mayor-y']\nbots = false\n[access.empty]\n"
+        )
+        assert {
+            "": AccessTable(users=frozenset({11, 12})),
+            "mayor-*": AccessTable(roles=frozenset()),
+            "vgt": AccessTable(bots=True),
+            "villa.mayor-x": AccessTable(bots=frozenset({13})),
+            "villa.mayor-y": AccessTable(bots=False),
+            "empty": AccessTable(),
+        } == load({}, place).access
 
     def test_files_of_a_town(self, town: Path, place: Path) -> None:
         """From its `settings/`, wherever one stands; the working directory's are nearer."""
@@ -276,6 +294,7 @@ class TestRefused:
             ("SPOOLBRIDGE_MAX_DOWNLOAD", "1 TiB", "a size"),
             ("SPOOLBRIDGE_MAX_DOWNLOAD", "inf", "a size"),
             ("SPOOLBRIDGE_MAX_DOWNLOAD", "9" * 99, "a size"),
+            ("SPOOLBRIDGE_RECEIPTS", "auto", "on or off"),
             ("SPOOLBRIDGE_GT", "on", "auto or off"),
         ],
     )
@@ -299,6 +318,20 @@ class TestRefused:
             ("poll_interval = inf", "SPOOLBRIDGE_POLL_INTERVAL cannot be 'inf'"),
             ("routes = 5", "[routes] maps channel names to mail addresses"),
             ("[routes]\nvgt = 5", "[routes] maps channel names to mail addresses"),
+            ("access = 5", '[access] is a table; write [access], below it users = ["146'),
+            ("[access]\nuser = ['1']", "[access] has an unknown key 'user'; there are users, roles, bots"),
+            ("[access.vgt]\ndeny = ['1']", "[access.vgt] has an unknown key 'deny'"),
+            ("[access]\nusers = 'nic'", "[access] users cannot be 'nic'; write ids: users = [\"146"),
+            ("[access]\nusers = ['nic']", "[access] users cannot be ['nic']"),
+            ("[access]\nusers = ['']", "[access] users cannot be ['']"),
+            ("[access]\nusers = [1.5]", "[access] users cannot be [1.5]"),
+            ("[access]\nusers = [true]", "[access] users cannot be [True]"),
+            ("[access]\nusers = true", "[access] users cannot be True"),
+            ("[access.'mayor-*']\nroles = [['1']]", "[access.mayor-*] roles cannot be [['1']]"),
+            ("[access]\nbots = 'yes'", "[access] bots cannot be 'yes'; write ids: bots = [\"146"),
+            ("[access]\nbots = 1", "[access] bots cannot be 1; write ids: bots = [\"146"),
+            ("[access.villa.vgt]\nbot = true", "[access.villa.vgt] has an unknown key 'bot'"),
+            ("[access.villa.vgt]\n[access.'villa.vgt']", "[access] has 'villa.vgt' twice; keep one"),
         ],
     )
     def test_toml(self, text: str, said: str, place: Path) -> None:
