@@ -94,10 +94,17 @@ def rule_of(tables: Mapping[str, AccessTable], channel: Channel) -> Rule:
     return Rule(**said)
 
 
-def strangers(tables: Mapping[str, AccessTable], channels: Iterable[Channel]) -> list[str]:
-    """The names of tables that are about none of these channels."""
-    known = tuple(channels)
-    return [name for name in tables if not any(_rank(name, channel) for channel in known)]
+def strangers(
+    tables: Mapping[str, AccessTable], channels: Iterable[Channel], polled: Sequence[str] = ("*",)
+) -> list[str]:
+    """The titles of tables that are about none of these channels, as far as a glob says that it is read."""
+    read = [
+        each
+        for each in channels
+        if any(fnmatchcase(name, glob) for glob in polled for name in (each.name, each.address))
+    ]
+    unknown = [name for name in tables if name and not any(_rank(name, channel) for channel in read)]
+    return [f"[access.{name}]" for name in unknown]
 
 
 def _rank(name: str, channel: Channel) -> tuple[int, int] | None:

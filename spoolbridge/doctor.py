@@ -26,6 +26,12 @@ from spoolbridge.spool import Spool
 _OLD_NAME = 60.0  # seconds after which an ignored name was probably meant as a message
 _FEW_FREE = 64 * 1024 * 1024  # bytes
 _AS_LISTED = "name it as `spoolbridge channels list` does, or see SPOOLBRIDGE_POLL"
+#: What the service says of a channel, how bad that is, and why.
+_SAID = (
+    ("parked", "error", "its messages wait in outgoing/"),
+    ("inbound", "error", "answers are not read"),
+    ("receipts", "warning", "nobody sees there that a message was filed or read"),
+)
 _CONTENT_INTENT = 1 << 18 | 1 << 19  # GATEWAY_MESSAGE_CONTENT and its limited form (application flags)
 
 
@@ -91,11 +97,9 @@ def _channels(settings: Settings) -> Iterator[Finding]:
         what = f"no channel matches {', '.join(settings.poll)}"
         do = "name one so, or set SPOOLBRIDGE_POLL"
         yield Finding("warning", what, "no answer of a human will be read", do)
-    polled = (each for each in registry.channels if _polled(each, settings))
-    for name in access.strangers(settings.access, polled):
-        if name:
-            why = "it is about no channel that is read, and whom it should keep out may reach the agents"
-            yield Finding("warning", f"[access.{name}] names no channel that is read", why, _AS_LISTED)
+    for title in access.strangers(settings.access, registry.channels, settings.poll):
+        why = "whom it should keep out may reach the agents"
+        yield Finding("warning", f"{title} names no channel that is read", why, _AS_LISTED)
 
 
 def _polled(channel: channels.Channel, settings: Settings) -> bool:
@@ -113,9 +117,9 @@ def _service(spool: Spool) -> Iterator[Finding]:
     if reason := (snapshot.get("discord") or {}).get("paused_because"):
         yield Finding("error", f"Discord is not asked: {reason}", "drops wait", "wait; it ends by itself")
     for name, channel in snapshot["channels"].items():
-        for key, why in (("parked", "its messages wait in outgoing/"), ("inbound", "answers are not read")):
+        for key, level, why in _SAID:
             if reason := channel.get(key):
-                yield Finding("error", f"{name}: {reason}", why, "give the bot the permission it lacks")
+                yield Finding(level, f"{name}: {reason}", why, "give the bot the permission it lacks")
 
 
 def _entries(spool: Spool) -> Iterator[Finding]:

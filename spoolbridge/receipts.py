@@ -38,6 +38,8 @@ DIRECTORY = "receipts"
 LOOK = 3.0  # seconds between two looks at new/ while a receipt is pending
 LOOK_AGAIN = 60.0  # seconds between two looks at cur/ while nothing has left new/ since
 PACE = 0.1  # seconds from one receipt to the next of all channels: polls need most of the 30 reads a second
+AT_ONCE = 3  # receipts that may wait for the limiter: in front of a poll there are never more
+ONCE = 30.0  # seconds that `run --once` spends on receipts; the rest is for the next time
 PROBE = 3600.0  # seconds after which a channel without the permission is tried again
 OLDEST = 7 * 24 * 3600.0  # seconds after which an unread message gets no receipt any more
 MOST = 5000  # receipts that may be pending; the oldest messages lose theirs
@@ -90,7 +92,7 @@ class Receipts:
         self._places = {place.id: place for place in _load(spool)}
         self._visited: set[int] = set()
         self._looked: dict[str, tuple[float, frozenset[int], frozenset[int]]] = {}
-        self._next = 0.0
+        self._next, self._doors = 0.0, asyncio.Semaphore(AT_ONCE)
         self._wake = asyncio.Event()
         self._told: set[tuple[str, int]] = set()
         #: Channel address → why there are no receipts there for now.
@@ -136,19 +138,26 @@ class Receipts:
                         visits.create_task(self._visit(place, read))
                     await pause(LOOK if self.pending else OLDEST, self._wake, sleep=self._sleep)
         finally:
-            _save(self._spool, self._changed())
+            self._end()
 
     async def once(self) -> None:
-        """Give what can be given now. Raises TokenRefusedError."""
+        """Give what can be given soon. Raises TokenRefusedError."""
         try:
-            await asyncio.gather(*(self._visit(place, read) for place, read in await self._due()))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ONCE):
+                    await asyncio.gather(*(self._visit(place, read) for place, read in await self._due()))
         finally:
-            _save(self._spool, self._changed())
+            self._end()
+
+    def _end(self) -> None:
+        if changed := self._changed():
+            _save(self._spool, changed)
 
     async def _due(self) -> list[tuple[_Place, frozenset[int]]]:
         """The places where something can be given now, each with what has been read of it."""
         self._forget_old()
-        await in_thread(_save, self._spool, self._changed())
+        if changed := self._changed():
+            await in_thread(_save, self._spool, changed)
         now = self._clock()
         able = [
             place
@@ -194,8 +203,9 @@ class Receipts:
         if message_id not in place.pending or self._clock() < place.until:
             return
         try:
-            await self._turn()
-            await self._client.react(place.id, message_id, emoji)
+            async with self._doors:
+                await self._turn()
+                await self._client.react(place.id, message_id, emoji)
         except TokenRefusedError:
             raise
         except UnreachableError as error:
@@ -283,8 +293,6 @@ def _encode(place: _Place) -> bytes:
 
 def _save(spool: Spool, files: Sequence[tuple[int, bytes]]) -> None:
     """Not durable: a power cut costs receipts, and no message. Nor does a full disk."""
-    if not files:
-        return
     with suppress(OSError), spool.at("state") as state:
         atomic.ensure_directory(DIRECTORY, at=state, mode=_STATE_MODE)
         with atomic.directory(DIRECTORY, at=state) as directory:

@@ -20,7 +20,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from spoolbridge import __version__, backoff, first_start, guild, inbox, lock, status
-from spoolbridge.access import Access
+from spoolbridge.access import Access, strangers
 from spoolbridge.attachments import PATIENCE, Attachments
 from spoolbridge.channels import Watched
 from spoolbridge.cursor import Cursors
@@ -221,6 +221,8 @@ async def _built(
         downloads = Attachments.by(settings, spool.fd, client, patience=None if once else PATIENCE)
         member = functools.partial(client.member, bot.guild_id)
         access = Access(bot.id, settings.access, member=member, guild_id=bot.guild_id)
+        for title in strangers(settings.access, registry().channels, settings.poll):
+            log.warning("%s names no channel that is read", title)
         receipts = Receipts(spool, client, deliveries[:2]) if settings.receipts else None
         poller = Poller(
             client, registry, deliveries, attachments=await stack.enter_async_context(downloads),

@@ -190,6 +190,21 @@ GUARDS = (
         "nobody but Discord is asked for a file",
         "discord/cdn.py", "if not self.serves(link):", "if False:", "tests/contract/test_cdn.py",
     ),
+    Guard(
+        "what cannot be judged is not passed",
+        "access.py",
+        "            if error.code not in (UNKNOWN_MEMBER, UNKNOWN_USER):\n                raise\n", "",
+        "tests/unit/test_access.py",
+    ),
+    Guard(
+        "a webhook is looked at before its author is believed",
+        "access.py", 'if webhook or author.get("bot"):', 'if author.get("bot"):', "tests/unit/test_access.py",
+    ),
+    Guard(
+        "a receipt waits for every delivery",
+        "receipts.py", "for message in messages if message.id not in still}", "for message in messages}",
+        "tests/flow/test_receipts.py",
+    ),
 )  # fmt: skip
 
 

@@ -159,6 +159,10 @@ def test_no_spool(settings: Settings, tmp_path: Path) -> None:
             {"channels": {"mayor-villa": {"inbound": "50001: Missing Access"}}},
             "error", "mayor-villa: 50001: Missing Access", "give the bot the permission it lacks",
         ),
+        (
+            {"channels": {"mayor-villa": {"receipts": "50013: Missing Permissions"}}},
+            "warning", "mayor-villa: 50013: Missing Permissions", "give the bot the permission it lacks",
+        ),
     ],
 )  # fmt: skip
 def test_what_the_service_says(

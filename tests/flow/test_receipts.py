@@ -25,7 +25,7 @@ from spoolbridge.inbox_file import InboxFile
 from spoolbridge.incoming import IncomingMessage
 from spoolbridge.incoming_file import IncomingFile
 from spoolbridge.poller import Poller
-from spoolbridge.receipts import LOOK, LOOK_AGAIN, MOST, OLDEST, PACE, PROBE, Receipts
+from spoolbridge.receipts import AT_ONCE, LOOK, LOOK_AGAIN, MOST, OLDEST, PACE, PROBE, Receipts
 from spoolbridge.spool import Spool
 from tests.support.clock import FakeClock
 
@@ -420,6 +420,41 @@ async def test_receipts_keep_their_pace(inbound: Inbound) -> None:
     await inbound.receipts.once()
     assert 40 == inbound.asked()
     assert pytest.approx(39 * PACE, abs=0.01) == inbound.clock() - before
+
+
+async def test_few_wait_at_once(inbound: Inbound, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A poll that comes while every channel is owed receipts finds no queue of them in front of it."""
+    guild = inbound.emulator.guild
+    inbound.clock.advance(1)
+    threads = [guild.add_thread(guild.channel(VILLA), f"thread {number}", 11).id for number in range(12)]
+    for thread in threads:
+        inbound.emulator.say(thread, "hello")
+    await inbound.poller.cycle()
+    waiting, most = 0, 0
+    react = DiscordClient.react
+
+    async def reacting(client: DiscordClient, *arguments: Any) -> None:
+        nonlocal waiting, most
+        waiting += 1
+        most = max(most, waiting)
+        await react(client, *arguments)
+        waiting -= 1
+
+    monkeypatch.setattr(DiscordClient, "react", reacting)
+    await inbound.receipts.once()
+    assert (AT_ONCE, 12) == (most, inbound.asked())
+
+
+async def test_once_ends_soon(inbound: Inbound, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Discord hangs, what is owed is written down for the next time."""
+    monkeypatch.setattr(receipts, "ONCE", 0.2)
+    inbound.emulator.fail(method="PUT", route=REACTION, kind="delay", seconds=20, times=0)
+    said = await inbound.say("hello")
+    assert [{str(said): False}] == [each["filed"] for each in inbound.kept().values()]
+    inbound.emulator.faults.clear()
+    inbound.start()
+    await inbound.receipts.once()
+    assert ["👀"] == inbound.shown(said)
 
 
 async def test_one_look_a_channel(inbound: Inbound, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -362,6 +362,50 @@ async def test_a_spool_that_is_removed(town: Town) -> None:
         assert f"spoolbridge: {said}" == complaint(running)
 
 
+async def test_receipts(town: Town) -> None:
+    """People see that it was filed, and after a restart that it was read; nothing with receipts off."""
+
+    def shown(message_id: int) -> list[str]:
+        (found,) = [each for each in town.emulator.messages("mayor-villa") if each["id"] == str(message_id)]
+        return [each["emoji"]["name"] for each in found.get("reactions", [])]
+
+    async with town.serving() as running:
+        said = town.emulator.say("mayor-villa", "hello")
+        await until(lambda: ["👀"] == shown(said), PATIENCE)
+        assert 0 == await running.ended(signal.SIGTERM)
+    new = town.spool.root / "incoming" / "mayor-villa" / "new"
+    subprocess.run(["sh", "-c", "mv new/* cur/"], cwd=new.parent, check=True, timeout=10)
+    async with town.serving():
+        await until(lambda: ["👀", "✅"] == shown(said), PATIENCE)
+    async with town.serving(SPOOLBRIDGE_RECEIPTS="off"):
+        said = town.emulator.say("mayor-villa", "hello")
+        await until(lambda: said in town.inbox(), PATIENCE)
+    assert [] == shown(said)
+
+
+async def test_who_is_refused_is_told(town: Town) -> None:
+    """STATUS counts them and says that receipts are not allowed; the log has the author's id once."""
+    nic, ada = (town.emulator.guild.person(name).id for name in ("nic", "ada"))
+    rules = f"[access.mayor-villa]\nusers = ['{nic}']\n[access.mayor-vila]\nusers = []\n"
+    (town.root / "spoolbridge.toml").write_text(rules)
+    town.emulator.deny("mayor-villa", 1 << 6)
+
+    def told() -> dict[str, Any]:
+        channel: dict[str, Any] = (status.read(town.spool) or {})["channels"]["mayor-villa"]
+        return channel
+
+    async with town.serving() as running:
+        for author in ("ada", "ada", "nic"):
+            said = town.emulator.say("mayor-villa", "xyzzy", author=author)
+        await until(lambda: told().get("receipts"), PATIENCE)
+        assert ([said], 2, True) == (town.inbox(), told()["refused"], "50013" in told()["receipts"])
+        text = town.spool.root / "state" / "STATUS"
+        await until(lambda: "2 refused; no receipts: Discord answered 403, code 50013" in text.read_text())
+        assert 1 == running.err.count(f"what user {ada} writes is refused by [access]")
+        assert 1 == running.err.count("[access.mayor-vila] names no channel that is read")
+        assert "xyzzy" not in running.err
+
+
 async def test_once(town: Town) -> None:
     """Both ways as far as it goes, and exit 0; what cannot go now is there for the next time."""
     async with town.serving("--once", ready=False) as running:

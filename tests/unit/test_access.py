@@ -145,7 +145,9 @@ def test_tables_about_nothing() -> None:
     """Their names are wrong, or those channels are not read."""
     names = ("", "mayor-*", "villa.mayor-villa", "villa.mayor-db", "mayor-vila", "x*")
     tables = dict.fromkeys(names, AccessTable())
-    assert ["villa.mayor-db", "mayor-vila", "x*"] == strangers(tables, iter([VILLA, DB]))
+    wrong = ["[access.villa.mayor-db]", "[access.mayor-vila]", "[access.x*]"]
+    assert wrong == strangers(tables, iter([VILLA, DB]))
+    assert ["[access.villa.mayor-villa]", *wrong] == strangers(tables, [VILLA, DB], ["*-db"])
 
 
 # -- at work -----------------------------------------------------------------------------------------------
