@@ -54,7 +54,8 @@ class Inbound:
         self.first_start = clock()
         self.start()
 
-    def start(self) -> None:
+    def start(self, *, watched: bool = False) -> None:
+        """`watched`: waits end when the test moves the clock, and not at once."""
         self.stop()
         self.cursors = Cursors(self.spool.fd)
         self.inbox = Failing(self.spool.root / "discord-inbox.jsonl", self.cursors)
@@ -62,8 +63,9 @@ class Inbound:
         for delivery in deliveries:
             delivery.recover()
         self.receipts = Receipts(
-            self.spool, self.client, deliveries, clock=self.clock, sleep=self.clock.leap
-        )
+            self.spool, self.client, deliveries,
+            clock=self.clock, sleep=self.clock.sleep if watched else self.clock.leap,
+        )  # fmt: skip
         guild = self.emulator.guild
         self.poller = Poller(
             self.client, self.registry, deliveries, globs=["mayor-*"], guild_id=guild.id,
@@ -370,7 +372,6 @@ async def test_a_refused_token_is_raised(inbound: Inbound) -> None:
     inbound.emulator.fail(method="PUT", route=REACTION, kind="status", status=401, times=0)
     with pytest.raises(TokenRefusedError):
         await inbound.say("hello")
-    inbound.receipts._wake.set()
 
 
 # -- the task ----------------------------------------------------------------------------------------------
@@ -379,11 +380,7 @@ async def test_a_refused_token_is_raised(inbound: Inbound) -> None:
 async def test_the_task(inbound: Inbound) -> None:
     """It sleeps while nothing is pending, wakes for what is noted, looks every few seconds, and is silent
     about what it did when it is cancelled."""
-    inbound.receipts = Receipts(
-        inbound.spool, inbound.client, inbound.receipts._deliveries,
-        clock=inbound.clock, sleep=inbound.clock.sleep,
-    )  # fmt: skip
-    inbound.poller._receipts = inbound.receipts
+    inbound.start(watched=True)
     task = asyncio.ensure_future(inbound.receipts.run())
     try:
         await inbound.clock.sleepers(1)

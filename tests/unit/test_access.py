@@ -246,9 +246,7 @@ async def test_who_cannot_be_looked_up_is_not_judged(
     assert [100] == await admitted(them, written(NIC))
 
 
-async def test_memory_is_bounded(
-    members: Members, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_memory_is_bounded(members: Members, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever has written last is remembered."""
     monkeypatch.setattr(access, "MOST_NOTED", 3)
     them = at_work(members, clock, all=AccessTable(roles=ids(CREW)))
