@@ -41,7 +41,7 @@ LIMITS = {
     COPY: 200,
     ARCHITECTURE: 350,
     CHANGELOG: 350,
-    TESTS: 120,
+    TESTS: 130,
     CONTRIB: 120,
     ROOT / "contrib" / "gas-town.md": 120,
     ROOT / "contrib" / "agents.md": 120,
