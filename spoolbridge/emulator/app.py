@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from spoolbridge.emulator import objects, rest_guild, rest_messages, rest_threads
+from spoolbridge.emulator import objects, rest_guild, rest_messages, rest_reactions, rest_threads
 from spoolbridge.emulator.faults import Faults
 from spoolbridge.emulator.guild import NONCE_WINDOW, Guild
 from spoolbridge.emulator.limits import Limits
@@ -27,6 +27,7 @@ from spoolbridge.emulator.transport import Seen, Transport
 
 SHUTDOWN = 1.0  # seconds that open requests get at the end; delays and streams are ended before that
 ROUNDS = 5  # of the event loop, until both ends of a closed connection have noticed; 3 were seen
+ROUTES = (*rest_guild.ROUTES, *rest_messages.ROUTES, *rest_reactions.ROUTES, *rest_threads.ROUTES)
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -37,25 +38,26 @@ class Emulator:
             emulator.add_channel("mayor-villa")
             client = Client(emulator.token, emulator.api_url)
 
-    `clock` gives seconds since 1970. `latency` and delays are waited in real time.
+    `clock` gives seconds since 1970. `latency` and delays are waited in real time. `keep_alive`: requests
+    that one connection may carry, 0 for any number.
     """
 
     def __init__(
         self, *, token: str = "emulator-token", clock: Callable[[], float] = time.time, limits: bool = True,  # noqa: S107
-        nonce_window: float = NONCE_WINDOW, latency: float = 0.0,
+        nonce_window: float = NONCE_WINDOW, latency: float = 0.0, keep_alive: int = 0,
     ) -> None:  # fmt: skip
         self.token = token
         self.guild = Guild(clock, nonce_window=nonce_window)
         self.limits = Limits(enabled=limits)
         self.faults = Faults()
         self.transport = Transport(
-            self.guild, Table((*rest_guild.ROUTES, *rest_messages.ROUTES, *rest_threads.ROUTES)),
-            limits=self.limits, faults=self.faults, token=token, latency=latency,
+            self.guild, Table(ROUTES), limits=self.limits, faults=self.faults, token=token, latency=latency,
+            keep_alive=keep_alive,
         )  # fmt: skip
         self.url = ""
         self.app = web.Application()
         self.app.router.add_route("*", "/api/{path:.*}", self.transport.answer)
-        Page(self.guild, self.transport, say=self.say).add_to(self.app)
+        Page(self.guild, self.transport, self).add_to(self.app)
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
         self._address = ("127.0.0.1", 0)
@@ -138,25 +140,45 @@ class Emulator:
 
     def say(
         self, channel: str | int, text: str, *, author: str = "nic", reply_to: int | None = None,
-        kind: str = "human", at: float | None = None, files: Sequence[tuple[str, bytes]] = (), **extra: Any,
+        kind: str = "human", at: float | None = None, files: Sequence[tuple[str, bytes]] = (),
+        voice: float | None = None, **extra: Any,
     ) -> int:  # fmt: skip
         """Somebody writes; the message's id.
 
         `kind`: human, bot, webhook or system. `at`: seconds, for a message that becomes visible late.
-        `files`: (name, bytes) each. `type` and `flags` are the message's; any other `extra` is a field of
-        the message object, shown as it is (sticker_items, poll, message_snapshots).
+        `files`: (name, bytes) each. `voice`: the files are a voice message of so many seconds. `type` and
+        `flags` are the message's; any other `extra` is a field of the message object, shown as it is
+        (sticker_items, poll, message_snapshots).
         """
         place = self.guild.channel(channel)
         fields: dict[str, Any] = {name: extra.pop(name) for name in ("type", "flags", "tts") if name in extra}
         if reply_to is not None:
             fields = {"type": objects.REPLY, "reference": Reference(place.id, reply_to), **fields}
+        if voice is not None:
+            fields["flags"] = fields.get("flags", 0) | objects.IS_VOICE_MESSAGE
+        who = self._author(author, kind)
         if kind == "webhook":
-            fields["webhook_id"] = self.guild.snowflakes.next()
-        said = self.guild.write(
-            place.id, self._author(author, kind), text, at=at, extra=extra,
-            uploads=[Upload(name, data, _content_type(name)) for name, data in files], **fields,
-        )  # fmt: skip
-        return said.id
+            fields["webhook_id"] = who.id
+        uploads = [Upload(name, data, _content_type(name), duration=voice) for name, data in files]
+        return self.guild.write(place.id, who, text, at=at, extra=extra, uploads=uploads, **fields).id
+
+    def react(
+        self, channel: str | int, message: int, emoji: str, *, author: str = "nic", remove: bool = False
+    ) -> None:
+        """Somebody puts a reaction on a message, or takes it back. Raises KeyError for no such message."""
+        place = self.guild.channel(channel)
+        found = self.guild.message(place.id, message)
+        if found is None:
+            raise KeyError(f"no message {message} in {place.name}")
+        self.guild.react(found, emoji, self.guild.person(author), remove=remove)
+
+    def start_thread(
+        self, channel: str | int, name: str, *, message: int | None = None, author: str = "nic", **fields: Any
+    ) -> int:
+        """Somebody starts a thread, from a message or by itself; its id. `fields` are a `Channel`'s."""
+        place = self.guild.channel(channel)
+        start = None if message is None else self.guild.message(place.id, message)
+        return self.guild.start_thread(place, name, self.guild.person(author), message=start, **fields).id
 
     def _author(self, name: str, kind: str) -> User:
         if kind in ("human", "bot"):

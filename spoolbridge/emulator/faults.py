@@ -21,6 +21,8 @@ Kinds for `add`, with their details:
     status (status, code, message, commit, html)           delay (seconds, commit)
     ratelimit (retry_after, scope, code)                   cloudflare (shape: html, text or json; retry_after)
     unauthorized (from then on)                            down (seconds)
+    body (text, status, commit): another text as JSON      new_hash: of the rate limit, from then on
+    revoke (bits, of the channel, VIEW_CHANNEL if not said) and remove_channel happen just before the request
 """
 
 from __future__ import annotations
@@ -42,8 +44,14 @@ KINDS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     "cloudflare": {"shape": (str,), "retry_after": (int, float)},
     "unauthorized": {},
     "down": {"seconds": (int, float)},
+    "body": {"text": (str,), "status": (int,), "commit": (bool,)},
+    "new_hash": {},
+    "revoke": {"bits": (int,)},
+    "remove_channel": {},
 }
 TYPED = re.compile(r"!!([a-z0-9]+(?:-after)?)\b(?:[ \t]+(\d{1,4}(?:\.\d{1,3})?)\b)?(?:[ \t]+(always)\b)?")
+#: Kinds that break nothing of the answer: the request is carried out in a world that has just changed.
+CHANGES = frozenset({"new_hash", "revoke", "remove_channel"})
 SERVER_ERRORS = frozenset({500, 502, 503, 504, 520, 521, 522, 523, 524})
 #: (word, what it does), as the page lists them.
 WORDS = (
@@ -94,11 +102,11 @@ class Fault:
     @property
     def commits(self) -> bool:
         """Whether the request is carried out although its answer is not what it should be."""
-        if self.kind == "status":
+        if self.kind in ("status", "body"):
             return bool(self.details.get("commit", False))
         if self.kind == "delay":
             return bool(self.details.get("commit", True))
-        return self.kind in ("drop_after", "truncated", "hang_up")
+        return self.kind in CHANGES or self.kind in ("drop_after", "truncated", "hang_up")
 
     @property
     def seconds(self) -> float:

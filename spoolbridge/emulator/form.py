@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from spoolbridge.emulator import coerce, mentions, refusals
+from spoolbridge.emulator import coerce, embeds, mentions, poll, refusals
 from spoolbridge.emulator.objects import SUPPRESS_EMBEDS, SUPPRESS_NOTIFICATIONS, Upload
 from spoolbridge.emulator.refusals import invalid, too_long
 
@@ -18,12 +18,9 @@ MAX_CONTENT = 2000  # code points that a bot may post
 MAX_SCHEMA = 4000  # code points above which the schema, not the route, refuses: another sentence
 MAX_NONCE = 25  # characters
 MAX_FILES = 10  # files a message
-MAX_EMBEDS = 10
-MAX_EMBED_TEXT = 6000  # code points of all embeds together
 MAX_DESCRIPTION = 1024  # code points of a file's alt text
 #: Flags that a caller may set; Discord drops the others without a word.
 SETTABLE = SUPPRESS_EMBEDS | SUPPRESS_NOTIFICATIONS | 1 << 13 | 1 << 15
-EMBED_LIMITS = {"title": 256, "description": 4096}
 
 
 @dataclass(frozen=True)
@@ -39,6 +36,7 @@ class Form:
     allowed_mentions: Mapping[str, Any] | None = None
     reply_to: Mapping[str, Any] | None = None
     uploads: tuple[Upload, ...] = ()
+    poll: Mapping[str, Any] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -47,7 +45,7 @@ class Form:
 
     @property
     def is_empty(self) -> bool:
-        return not (self.content or self.embeds or self.uploads or self.extra)
+        return not (self.content or self.embeds or self.uploads or self.poll or self.extra)
 
 
 def read(body: Mapping[str, Any], uploads: Sequence[Upload] = ()) -> Form:
@@ -59,11 +57,12 @@ def read(body: Mapping[str, Any], uploads: Sequence[Upload] = ()) -> Form:
         enforce_nonce=coerce.boolean("enforce_nonce", body.get("enforce_nonce")),
         tts=coerce.boolean("tts", body.get("tts")),
         flags=_flags(body.get("flags")),
-        embeds=_embeds(body.get("embeds")),
+        embeds=embeds.check(body.get("embeds")),
         allowed_mentions=mentions.check(body.get("allowed_mentions")),
         reply_to=None if reference is None else coerce.mapping("message_reference", reference),
         uploads=_uploads(body.get("attachments"), uploads),
-        extra={key: body[key] for key in ("poll", "components") if body.get(key)},
+        poll=poll.read(body.get("poll")),
+        extra={"components": body["components"]} if body.get("components") else {},
     )
 
 
@@ -89,24 +88,6 @@ def _nonce(value: Any) -> str | int | None:
 
 def _flags(value: Any) -> int:
     return 0 if value is None else coerce.integer("flags", value) & SETTABLE
-
-
-def _embeds(value: Any) -> tuple[Mapping[str, Any], ...]:
-    embeds = coerce.listed("embeds", value)
-    if len(embeds) > MAX_EMBEDS:
-        raise too_long("embeds", MAX_EMBEDS)
-    total = 0
-    for index, embed in enumerate(embeds):
-        coerce.mapping(f"embeds.{index}", embed)
-        for key, limit in EMBED_LIMITS.items():
-            length = len(coerce.text(f"embeds.{index}.{key}", embed.get(key)).strip())
-            total += length
-            if length > limit:
-                raise too_long(f"embeds.{index}.{key}", limit)
-    if total > MAX_EMBED_TEXT:
-        message = f"Embed size exceeds maximum size of {MAX_EMBED_TEXT}"
-        raise invalid("embeds", "MAX_EMBED_SIZE_EXCEEDED", message)
-    return tuple({"type": "rich", **embed} for embed in embeds)
 
 
 def _uploads(described: Any, uploads: Sequence[Upload]) -> tuple[Upload, ...]:

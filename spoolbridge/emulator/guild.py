@@ -1,9 +1,9 @@
 """The imaginary guild: its people, roles, channels, threads and messages, all in memory.
 
-Owns the state and keeps it consistent: ids grow, `last_message_id` follows, an archived thread wakes when
-written to, a nonce is remembered for its window. Pure apart from the injected clock. Never looks at a
-request: what a caller may do is asked here (`may`) and decided by the REST side.
-Everything runs on one event loop's thread; there are no locks.
+Owns the state and keeps it consistent: ids grow, `last_message_id` follows, a thread in which nothing is
+written is archived and wakes when somebody writes, a nonce is remembered for its window.
+Pure apart from the injected clock. Never looks at a request: what a caller may do is asked here (`may`) and
+decided by the REST side. Everything runs on one event loop's thread; there are no locks.
 """
 
 from __future__ import annotations
@@ -12,23 +12,28 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from spoolbridge.emulator import objects, permissions
+from spoolbridge.emulator import objects, permissions, picture
 from spoolbridge.emulator.mentions import Mentions, everything
-from spoolbridge.emulator.objects import Attachment, Channel, Message, Role, Upload, User
+from spoolbridge.emulator.objects import Attachment, Channel, Emoji, Message, Reference, Role, Upload, User
 from spoolbridge.emulator.permissions import Overwrite
-from spoolbridge.emulator.snowflake import Snowflakes
+from spoolbridge.emulator.snowflake import Snowflakes, seconds_of
 
 NONCE_WINDOW = 180.0  # seconds; Discord says "the past few minutes" and no more
 MAX_FILE = 20 * 1024 * 1024  # bytes a file; Discord's default since September 2026
 MAX_REQUEST = 25 * 1024 * 1024  # bytes a request, all parts together
+VISIBLE = ("name", "topic", "archived", "locked")  # fields of a channel
 YEAR = 365 * 86400.0  # seconds: the guild and its people are older than everything a test makes
 
-#: Hears of messages (created, changed, deleted) and of channels (added, removed).
+#: Hears of messages (created, changed, deleted) and of channels (added, updated, removed).
 Listener = Callable[[str, Message | Channel], None]
 
 
 class Guild:
-    """One guild with one bot in it. `guild.channels["mayor-villa"].id` is a channel's id."""
+    """One guild with one bot in it. `guild.channels["mayor-villa"].id` is a channel's id.
+
+    `max_file` and `max_request` are bytes. `message_content` and `members_intent` are the portal's toggles.
+    `ties_reversed`: messages of one millisecond page in the wrong order (discord-api-docs #2816).
+    """
 
     def __init__(
         self, clock: Callable[[], float], *, name: str = "Gas Town", nonce_window: float = NONCE_WINDOW
@@ -39,6 +44,8 @@ class Guild:
         self.max_file = MAX_FILE
         self.max_request = MAX_REQUEST
         self.message_content = True
+        self.members_intent = True
+        self.ties_reversed = False
         self.snowflakes = Snowflakes(clock)
         born = clock() - YEAR
         self.id = self.snowflakes.at(born)
@@ -50,6 +57,8 @@ class Guild:
         self.roles[role.id] = role
         self.member_roles: dict[int, set[int]] = {self.bot.id: {role.id}}
         self.bot_role = role.id
+        self.nicks: dict[int, str] = {}
+        self.emojis: dict[int, Emoji] = {}
         self.by_id: dict[int, Channel] = {}
         self.listeners: list[Listener] = []
         self._messages: dict[int, dict[int, Message]] = {}
@@ -86,6 +95,16 @@ class Guild:
     def set_role_permissions(self, role_id: int, bits: int) -> None:
         self.roles[role_id] = replace(self.roles[role_id], permissions=bits)
 
+    def leave(self, user: User) -> None:
+        """Somebody leaves the guild; what was written stays."""
+        self.member_roles.pop(user.id)
+
+    def add_emoji(self, name: str) -> Emoji:
+        """An emoji of the guild's own."""
+        made = Emoji(self.snowflakes.next(), name)
+        self.emojis[made.id] = made
+        return made
+
     # Channels
 
     @property
@@ -113,20 +132,51 @@ class Guild:
         """A new thread. A thread made from a message takes that message's id (`id=`)."""
         thread_id = int(fields.pop("id", 0)) or self.snowflakes.next()
         owner = int(fields.pop("owner_id", self.bot.id))
+        members = frozenset({owner, *fields.pop("members", ())})
         thread = Channel(
             thread_id, name, type, parent.id, owner_id=owner, changed_at=self.clock(),
-            members=frozenset({owner}), **fields,
+            members=members, **fields,
         )  # fmt: skip
         self.by_id[thread.id] = thread
         self._messages[thread.id] = {}
         self.tell("added", thread)
         return thread
 
+    def start_thread(
+        self, parent: Channel, name: str, owner: User, *, type: int = objects.PUBLIC_THREAD,  # noqa: A002
+        message: Message | None = None, **fields: Any,
+    ) -> Channel:  # fmt: skip
+        """A thread and what Discord writes about it: in the thread, from which message it began; without
+        one, in the channel, that there is a thread (of a private one nothing)."""
+        thread_id = 0 if message is None else message.id
+        thread = self.add_thread(parent, name, type, owner_id=owner.id, id=thread_id, **fields)
+        if message is not None:
+            self.change(message, flags=message.flags | objects.HAS_THREAD)
+            began = Reference(parent.id, message.id)
+            self.write(thread.id, owner, "", type=objects.THREAD_STARTER, reference=began)
+        elif type != objects.PRIVATE_THREAD:
+            there = Reference(thread.id)
+            self.write(parent.id, owner, name, type=objects.THREAD_CREATED, reference=there)
+        return self.by_id[thread.id]
+
     def change_channel(self, channel_id: int, **fields: Any) -> Channel:
-        """Put a changed channel in the old one's place."""
-        changed = replace(self.by_id[channel_id], **fields)
-        self.by_id[channel_id] = changed
+        """Put a changed channel in the old one's place; listeners hear of what people see."""
+        old = self.by_id[channel_id]
+        if fields.get("archived", old.archived) != old.archived:
+            fields = {"changed_at": self.clock(), **fields}
+        changed = self.by_id[channel_id] = replace(old, **fields)
+        if any(getattr(old, name) != getattr(changed, name) for name in VISIBLE):
+            self.tell("updated", changed)
         return changed
+
+    def archive_idle(self) -> None:
+        """Archive each thread in which nothing was written for as long as it says."""
+        now = self.clock()
+        for thread in [one for one in self.by_id.values() if one.is_thread and not one.archived]:
+            last = seconds_of(max(thread.id, thread.last_message_id or 0))
+            due = max(last, thread.changed_at) + thread.auto_archive * 60
+            if now >= due:
+                self.change_channel(thread.id, archived=True, changed_at=due)
 
     def remove_channel(self, channel_id: int) -> None:
         """Delete a channel with its threads and messages."""
@@ -192,15 +242,16 @@ class Guild:
         )  # fmt: skip
         channel = self.by_id[channel_id]
         newest = max(message_id, channel.last_message_id or 0)
-        self.change_channel(channel_id, last_message_id=newest, archived=False)
+        members = channel.members | ({author.id} & self.users.keys() if channel.is_thread else set())
+        self.change_channel(channel_id, last_message_id=newest, archived=False, members=members)
         self._messages[channel_id][message_id] = message
         self.tell("created", message)
         return message
 
     def _keep(self, uploads: Iterable[Upload]) -> tuple[Attachment, ...]:
         return tuple(
-            Attachment(self.snowflakes.next(), u.filename, u.data, u.content_type, u.description)
-            for u in uploads
+            Attachment(self.snowflakes.next(), **vars(upload), dots=picture.dots(upload.data))
+            for upload in uploads
         )
 
     def change(self, message: Message, **fields: Any) -> Message:

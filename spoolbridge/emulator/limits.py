@@ -28,7 +28,8 @@ class Rule:
     """`limit` requests in `window` seconds. Rules with one `name` share their buckets.
 
     `shown` is the limit that success headers claim instead of the real one: GET messages did so in
-    February 2026 (discord-api-docs #8161). `fixed`: the whole bucket refills at once.
+    February 2026 (discord-api-docs #8161). `fixed`: the whole bucket refills at once. `scope` is shared
+    where others than this bot use up the limit too. Another `salt` makes another hash.
     """
 
     name: str
@@ -36,24 +37,31 @@ class Rule:
     window: float
     shown: int | None = None
     fixed: bool = False
+    scope: str = "user"
+    salt: int = 0
 
     @property
     def hash(self) -> str:
-        return _hash(self.name)
+        return _hash(f"{self.name} {self.salt}")
 
 
 DEFAULT = Rule("default", 30, 30.0)
 MESSAGES = "/channels/{channel}/messages"
 MESSAGE = MESSAGES + "/{message}"
 REACTION = MESSAGE + "/reactions/{emoji}"
+THREADS = Rule("create-thread", 50, 300.0, scope="shared")  # waits of minutes were seen (#7816)
+REACTIONS = Rule("reactions", 1, 0.25)
 RULES: Mapping[tuple[str, str], Rule] = {
     ("POST", MESSAGES): Rule("post-message", 5, 5.0),
     ("GET", MESSAGES): Rule("get-messages", 5, 5.0, shown=1000),
     ("PATCH", MESSAGE): Rule("edit-message", 5, 5.0),
     ("DELETE", MESSAGE): Rule("delete-message", 5, 5.0),
-    ("PUT", REACTION + "/@me"): Rule("reactions", 1, 0.25),
-    ("DELETE", REACTION + "/@me"): Rule("reactions", 1, 0.25),
-    ("GET", REACTION): Rule("reactions", 1, 0.25),
+    ("PUT", REACTION + "/@me"): REACTIONS,
+    ("DELETE", REACTION + "/@me"): REACTIONS,
+    ("DELETE", REACTION + "/{user}"): REACTIONS,
+    ("GET", REACTION): REACTIONS,
+    ("POST", "/channels/{channel}/threads"): THREADS,
+    ("POST", MESSAGE + "/threads"): THREADS,
     ("POST", "/channels/{channel}/typing"): Rule("typing", 5, 5.0),
     ("PATCH", "/channels/{channel}"): Rule("edit-channel", 2, 600.0),
     ("POST", "/guilds/{guild}/channels"): Rule("create-channel", 10, 10.0),
@@ -106,7 +114,7 @@ class Bucket:
             "X-RateLimit-Remaining": str(max(0, math.floor(limit - spent + HAIR))),
             "X-RateLimit-Reset": f"{now + after:.3f}",
             "X-RateLimit-Reset-After": f"{after:.3f}",
-            "X-RateLimit-Bucket": _hash(f"{self.rule.name} as claimed") if lying else self.rule.hash,
+            "X-RateLimit-Bucket": _hash(f"{self.rule.hash} as claimed") if lying else self.rule.hash,
         }
 
 
@@ -147,15 +155,29 @@ class Limits:
         self._buckets: dict[tuple[str, str], Bucket] = {}
         self._all: Bucket | None = None
         self._global = Rule("global", GLOBAL, 1.0)
+        self._writes: Rule | None = None
         self._invalid: deque[float] = deque()
         self._banned_until = 0.0
 
     def set(self, method: str, template: str, **fields: Any) -> None:
         """Change numbers of a route's rule: limit, window, shown, fixed, name (which makes the hash)."""
         old = self.rule(method, template)
-        named = fields if old is not DEFAULT else {"name": f"{method} {template}", **fields}
+        named = {"name": _name(old, method, template), **fields}
         self._rules[method, template] = replace(old, **named)
         self._buckets.clear()
+
+    def set_writes(self, limit: int, window: float) -> None:
+        """Limit what all senders together write in one channel: code 20028, shared (#8290)."""
+        self._writes = Rule("channel writes", limit, window)
+
+    def new_hash(self, method: str, template: str) -> None:
+        """A route's buckets get another hash; what they hold stays."""
+        old = self.rule(method, template)
+        new = replace(old, name=_name(old, method, template), salt=old.salt + 1)
+        self._rules[method, template] = new
+        for (name, _), bucket in self._buckets.items():
+            if name == new.name:
+                bucket.rule = new
 
     def set_global(self, limit: int) -> None:
         self._global = replace(self._global, limit=limit)
@@ -173,11 +195,22 @@ class Limits:
         if not self._all.take(now):
             return too_many(self._all.retry_after(now), scope="global")
         rule = self.rule(method, template)
-        name = rule.name if rule is not DEFAULT else f"{method} {template}"
+        name = _name(rule, method, template)
         bucket = self._buckets.setdefault((name, major), Bucket(replace(rule, name=name), rule.limit, now))
-        if bucket.take(now):
+        if not bucket.take(now):
+            headers = bucket.headers(now, refused=True)
+            return too_many(bucket.retry_after(now), scope=rule.scope, headers=headers)
+        return self._write(bucket, major, now) if (method, template) == ("POST", MESSAGES) else bucket
+
+    def _write(self, bucket: Bucket, major: str, now: float) -> Bucket | TooMany:
+        """The second limit of a post, which only its refusal shows: the bucket's own has tokens left."""
+        rule = self._writes
+        if rule is None:
             return bucket
-        return too_many(bucket.retry_after(now), headers=bucket.headers(now, refused=True))
+        writes = self._buckets.setdefault((rule.name, major), Bucket(rule, rule.limit, now))
+        if writes.take(now):
+            return bucket
+        return too_many(writes.retry_after(now), scope="shared", code=20028, headers=bucket.headers(now))
 
     def count(self, status: int, scope: str, now: float) -> None:
         """Count an answer towards the ban of this address, as Discord counts."""
@@ -197,6 +230,11 @@ class Limits:
     def invalid(self) -> int:
         """How many answers counted towards the ban in the last window."""
         return len(self._invalid)
+
+
+def _name(rule: Rule, method: str, template: str) -> str:
+    """The name of a route's rule: the default is one rule, but each route has its own buckets."""
+    return rule.name if rule is not DEFAULT else f"{method} {template}"
 
 
 def _hash(name: str) -> str:

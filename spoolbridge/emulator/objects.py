@@ -1,4 +1,4 @@
-"""The nouns of a guild: users, roles, channels, messages, attachments, reactions.
+"""The nouns of a guild: users, roles, emoji, channels, messages, attachments, reactions.
 
 Frozen values; a change is a new value put in the old one's place by `guild`. No I/O, no JSON: `render`
 shows them as the API does.
@@ -28,6 +28,7 @@ REPLIABLE = frozenset({DEFAULT, REPLY, 20, 23})
 SUPPRESS_EMBEDS = 1 << 2
 HAS_THREAD = 1 << 5
 SUPPRESS_NOTIFICATIONS = 1 << 12
+IS_VOICE_MESSAGE = 1 << 13
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,18 @@ class Role:
     position: int = 0
     mentionable: bool = False
     bot_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Emoji:
+    """An emoji of the guild's own; `key` is what a path and a reaction call it."""
+
+    id: int
+    name: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.name}:{self.id}"
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,8 @@ class Attachment:
     data: bytes = field(repr=False)
     content_type: str | None = None
     description: str | None = None
+    dots: tuple[int, int] | None = None  # width and height of a picture
+    duration: float | None = None  # seconds of a voice message
 
 
 @dataclass(frozen=True)
@@ -129,3 +144,4 @@ class Upload:
     data: bytes = field(repr=False)
     content_type: str | None = None
     description: str | None = None
+    duration: float | None = None

@@ -3,6 +3,8 @@
     GET  /                               the page                GET  /_emulator/events   server-sent events
     GET  /_emulator/state                channels and counts     GET  /_emulator/messages/{channel}
     POST /_emulator/say                  {channel, author, text, reply_to?}, or a form with files
+    POST /_emulator/react                {channel, message, author, emoji}: puts it there, or takes it back
+    POST /_emulator/thread               {channel, author, name, message?}: starts a thread
     POST /_emulator/faults               the fields of `Emulator.fail`           DELETE: forget them all
     GET  /attachments/{channel}/{file}/{name}    signed links, as long as they are good
 
@@ -16,23 +18,28 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from importlib import resources
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
-from spoolbridge.emulator import bodies, coerce, render
+from spoolbridge.emulator import bodies, coerce, objects, refusals, render
 from spoolbridge.emulator.faults import TYPED, WORDS
 from spoolbridge.emulator.guild import Guild
-from spoolbridge.emulator.objects import Channel, Message
+from spoolbridge.emulator.objects import Channel, Message, Upload
 from spoolbridge.emulator.refusals import RefusalError, invalid, unknown_channel
 from spoolbridge.emulator.render import Viewer
+from spoolbridge.emulator.rest_reactions import check_kinds, emoji
+from spoolbridge.emulator.rest_threads import thread_name
 from spoolbridge.emulator.transport import Transport
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 HISTORY = 200  # messages that the page shows of a channel when it opens it
 BACKLOG = 1000  # events that one page may lag behind before its stream ends and it starts afresh
 HEARTBEAT = 15.0  # seconds between comments on an idle stream, so that a dead page is noticed
-SCRIPTS = ("page.js", "channels.js", "log.js", "message.js", "markup.js")
+SCRIPTS = (
+    "page.js", "box.js", "channels.js", "files.js", "log.js", "markup.js", "message.js", "reactions.js",
+    "starting.js",
+)  # fmt: skip
 FILES = {
     "/": ("page.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
@@ -46,6 +53,8 @@ POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Body = dict[str, Any]
+Act = Callable[[Channel, str, Body, tuple[Upload, ...]], Body]
 
 
 @web.middleware
@@ -61,14 +70,26 @@ async def loopback_only(request: web.Request, handler: Answer) -> web.StreamResp
     return await handler(request)
 
 
-class Page:
-    """Routes for people. `say` writes a human's message and gives its id."""
+class People(Protocol):
+    """What humans do in the guild; the class `Emulator` is this."""
 
-    def __init__(self, guild: Guild, transport: Transport, *, say: Callable[..., int]) -> None:
+    def say(
+        self, channel: int, text: str, *, author: str, reply_to: int | None, files: list[tuple[str, bytes]]
+    ) -> int: ...
+
+    def react(self, channel: int, message: int, emoji: str, *, author: str, remove: bool) -> None: ...
+
+    def start_thread(self, channel: int, name: str, *, message: int | None, author: str) -> int: ...
+
+
+class Page:
+    """Routes for people: what they do is done by `people`, and everybody who looks on hears of it."""
+
+    def __init__(self, guild: Guild, transport: Transport, people: People) -> None:
         self.guild = guild
         self.transport = transport
         self.faults = transport.faults
-        self.say = say
+        self.people = people
         self._streams: set[asyncio.Queue[str | None]] = set()
         self.guild.listeners.append(self._tell)
 
@@ -81,7 +102,8 @@ class Page:
         app.router.add_get("/_emulator/state", self._state)
         app.router.add_get("/_emulator/messages/{channel}", self._messages)
         app.router.add_get("/_emulator/events", self._events)
-        app.router.add_post("/_emulator/say", self._say)
+        for path, act in (("say", self._say), ("react", self._react), ("thread", self._thread)):
+            app.router.add_post(f"/_emulator/{path}", self._acting(act))
         app.router.add_post("/_emulator/faults", self._add_fault)
         app.router.add_delete("/_emulator/faults", self._clear_faults)
         app.on_shutdown.append(self._end)
@@ -123,7 +145,10 @@ class Page:
         return render.channel(self.guild, channel) | {"messages": len(self.guild.history(channel.id))}
 
     def _message(self, message: Message) -> dict[str, Any]:
-        return Viewer(self.guild, self.transport.url, blanking=False).message(message)
+        """A message as the API shows it, and who reacted, which the API tells one emoji at a time."""
+        shown = Viewer(self.guild, self.transport.url, blanking=False).message(message)
+        who = {key: [str(one) for one in users] for key, users in message.reactions.items()}
+        return shown | {"reactors": who}
 
     async def _messages(self, request: web.Request) -> web.Response:
         wanted = request.match_info["channel"]
@@ -132,24 +157,60 @@ class Page:
         history = self.guild.history(int(wanted))[-HISTORY:]
         return _json([self._message(message) for message in history])
 
-    async def _say(self, request: web.Request) -> web.Response:
+    def _acting(self, act: Act) -> Answer:
+        """A request of somebody's: its body read, its refusal told."""
+
+        async def answer(request: web.Request) -> web.Response:
+            try:
+                body, uploads = await bodies.read(request, most=self.guild.max_request)
+                author = coerce.text("author", body.get("author") or "nic").strip()
+                return _json(act(self._place(body.get("channel")), author, body, uploads))
+            except RefusalError as refusal:
+                return _json(refusal.body, status=refusal.status)
+
+        return answer
+
+    def _say(self, channel: Channel, author: str, body: Body, uploads: tuple[Upload, ...]) -> Body:
         """A human writes. A fault's word alone is not said: it arms the bot's next post in that channel."""
-        try:
-            body, uploads = await bodies.read(request, most=self.guild.max_request)
-            channel = self._place(body.get("channel"))
-            text = coerce.text("text", body.get("text")).strip()
-            author = coerce.text("author", body.get("author") or "nic").strip()
-            reply = body.get("reply_to")
-            reply_to = None if reply is None else coerce.snowflake("reply_to", reply)
-            if not text and not uploads:
-                raise invalid("text", "BASE_TYPE_REQUIRED", "Say something, or attach a file.")
-        except RefusalError as refusal:
-            return _json(refusal.body, status=refusal.status)
+        text = coerce.text("text", body.get("text")).strip()
+        reply = body.get("reply_to")
+        reply_to = None if reply is None else coerce.snowflake("reply_to", reply)
+        if not text and not uploads:
+            raise invalid("text", "BASE_TYPE_REQUIRED", "Say something, or attach a file.")
+        if channel.type not in objects.WRITABLE:
+            raise refusals.not_text()
         if TYPED.fullmatch(text) and self.faults.arm(channel.id, text):
-            return _json({"armed": text})
+            return {"armed": text}
         files = [(upload.filename, upload.data) for upload in uploads]
-        said = self.say(channel.id, text, author=author, reply_to=reply_to, files=files)
-        return _json({"id": str(said)})
+        said = self.people.say(channel.id, text, author=author, reply_to=reply_to, files=files)
+        return {"id": str(said)}
+
+    def _react(self, channel: Channel, author: str, body: Body, uploads: tuple[Upload, ...]) -> Body:
+        """A human clicks on an emoji: there it is, or no longer is."""
+        message = self._written(channel, body.get("message"))
+        key = emoji(self.guild, coerce.text("emoji", body.get("emoji")))
+        check_kinds(message, key)
+        there = self.guild.person(author).id in message.reactions.get(key, ())
+        self.people.react(channel.id, message.id, key, author=author, remove=there)
+        return {"reacted": not there}
+
+    def _thread(self, channel: Channel, author: str, body: Body, uploads: tuple[Upload, ...]) -> Body:
+        """A human starts a thread, from a message or by itself."""
+        if channel.type not in (objects.TEXT, objects.ANNOUNCEMENT):
+            raise refusals.wrong_type()
+        name = thread_name(body.get("name"))
+        start = None if body.get("message") is None else self._written(channel, body["message"]).id
+        if start in self.guild.by_id:
+            raise refusals.thread_exists()
+        made = self.people.start_thread(channel.id, name, message=start, author=author)
+        return {"id": str(made)}
+
+    def _written(self, channel: Channel, named: Any) -> Message:
+        """A message of a channel. Raises RefusalError 10008."""
+        found = self.guild.message(channel.id, coerce.snowflake("message", named))
+        if found is None:
+            raise refusals.unknown_message()
+        return found
 
     def _place(self, named: Any) -> Channel:
         """The channel of a request, by id or by name. Raises RefusalError 10003."""

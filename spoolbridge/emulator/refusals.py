@@ -87,6 +87,10 @@ def too_many_channels() -> RefusalError:
     return RefusalError(400, 30013, "Maximum number of guild channels reached (500)")
 
 
+def too_many_reactions() -> RefusalError:
+    return RefusalError(400, 30010, "Maximum number of reactions reached (20)")
+
+
 def too_many_files() -> RefusalError:
     return RefusalError(400, 30015, "Maximum number of attachments in a message reached (10)")
 

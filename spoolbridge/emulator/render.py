@@ -11,11 +11,13 @@ from urllib.parse import quote
 
 from spoolbridge.emulator import objects
 from spoolbridge.emulator.guild import Guild
-from spoolbridge.emulator.objects import Attachment, Channel, Message, Reference, Role, User
+from spoolbridge.emulator.objects import Attachment, Channel, Emoji, Message, Reference, Role, User
 from spoolbridge.emulator.snowflake import iso, seconds_of
 
 URL_LIFE = 86400  # seconds for which the link to a file is good, about what Discord gives
 SIGNING_KEY = b"the emulator signs links so that expiry can be tested, not to keep a secret"
+
+WAVEFORM = "AAAA"  # three samples of silence, in base64
 
 JSON = dict[str, Any]
 
@@ -59,10 +61,22 @@ def role(shown: Role) -> JSON:
     return body
 
 
+def emoji(shown: Emoji) -> JSON:
+    return {
+        "id": str(shown.id),
+        "name": shown.name,
+        "roles": [],
+        "require_colons": True,
+        "managed": False,
+        "animated": False,
+        "available": True,
+    }
+
+
 def member(guild: Guild, who: User) -> JSON:
     return {
         "user": user(who),
-        "nick": None,
+        "nick": guild.nicks.get(who.id),
         "avatar": None,
         "banner": None,
         "roles": [str(held) for held in sorted(guild.member_roles.get(who.id, ()))],
@@ -107,7 +121,9 @@ def channel(guild: Guild, shown: Channel) -> JSON:
 
 
 def thread(guild: Guild, shown: Channel) -> JSON:
-    count = len(guild.history(shown.id))
+    # Neither the line about where it began nor a post's first message counts.
+    inside = [m for m in guild.history(shown.id) if m.type != objects.THREAD_STARTER and m.id != shown.id]
+    count = len(inside)
     return {
         "id": str(shown.id),
         "type": shown.type,
@@ -194,6 +210,10 @@ class Viewer:
             body["content_type"] = shown.content_type
         if shown.description is not None:
             body["description"] = shown.description
+        if shown.dots is not None:
+            body |= {"width": shown.dots[0], "height": shown.dots[1]}
+        if shown.duration is not None:
+            body |= {"duration_secs": shown.duration, "waveform": WAVEFORM}
         return body
 
     def _is_hidden(self, shown: Message) -> bool:
@@ -201,9 +221,10 @@ class Viewer:
         bot = self.guild.bot.id
         return not self.guild.message_content and shown.author.id != bot and bot not in shown.mentions
 
-    def _reaction(self, emoji: str, who: tuple[int, ...]) -> JSON:
+    def _reaction(self, key: str, who: tuple[int, ...]) -> JSON:
+        name, _, own = key.partition(":")
         return {
-            "emoji": {"id": None, "name": emoji},
+            "emoji": {"id": own or None, "name": name},
             "count": len(who),
             "count_details": {"normal": len(who), "burst": 0},
             "burst_colors": [],

@@ -6,14 +6,17 @@ from typing import Any
 
 from spoolbridge.emulator import coerce, objects, refusals, render
 from spoolbridge.emulator.objects import Channel, User
-from spoolbridge.emulator.permissions import MANAGE_CHANNELS, VIEW_CHANNEL
+from spoolbridge.emulator.permissions import MANAGE_CHANNELS, MANAGE_THREADS, VIEW_CHANNEL
 from spoolbridge.emulator.refusals import invalid, too_long
+from spoolbridge.emulator.rest_threads import change as change_thread
 from spoolbridge.emulator.routes import Call, Reply, Route
 
 MAX_CHANNELS = 500  # channels a guild
 MAX_NAME = 100  # code points of a channel's name
 MAX_TOPIC = {objects.FORUM: 4096, objects.MEDIA: 4096}  # code points; 1024 for every other type
-MESSAGE_CONTENT_LIMITED = 1 << 19  # the flag of an application below the size that needs review
+# Flags of an application below the size that needs review.
+MEMBERS_LIMITED = 1 << 15
+MESSAGE_CONTENT_LIMITED = 1 << 19
 # Fields of a guild that a client wants to find, and that say nothing about this one.
 ZEROES = (
     "verification_level", "default_message_notifications", "explicit_content_filter", "mfa_level",
@@ -46,8 +49,10 @@ def my_guilds(call: Call) -> Reply:
 
 
 def application(call: Call) -> Reply:
-    """The bot's application; bit 19 of its flags tells whether message content is given."""
+    """The bot's application; its flags tell which intents the portal gives: bit 19 message content."""
     guild = call.guild
+    flags = MESSAGE_CONTENT_LIMITED if guild.message_content else 0
+    flags |= MEMBERS_LIMITED if guild.members_intent else 0
     return Reply(
         {
             "id": str(guild.bot.id),
@@ -61,7 +66,7 @@ def application(call: Call) -> Reply:
             "team": None,
             "summary": "",
             "verify_key": "0" * 64,
-            "flags": MESSAGE_CONTENT_LIMITED if guild.message_content else 0,
+            "flags": flags,
             "rpc_origins": [],
             "redirect_uris": [],
             "interactions_endpoint_url": None,
@@ -90,7 +95,7 @@ def guild(call: Call) -> Reply:
         "roles": [render.role(role) for role in here.roles.values()],
         "preferred_locale": "en-US",
     }
-    shown |= {key: [] for key in ("features", "emojis", "stickers")}
+    shown |= {"features": [], "stickers": [], "emojis": [render.emoji(one) for one in here.emojis.values()]}
     shown |= dict.fromkeys(ZEROES, 0) | dict.fromkeys(NOTHINGS)
     shown |= dict.fromkeys(("nsfw", "premium_progress_bar_enabled", "widget_enabled"), False)
     shown |= {
@@ -112,7 +117,7 @@ def roles(call: Call) -> Reply:
 def member(call: Call) -> Reply:
     _guild(call)
     found = call.guild.users.get(call.id("user"))
-    if found is None:
+    if found is None or found.id not in call.guild.member_roles:
         raise refusals.unknown_member()
     return Reply(render.member(call.guild, found))
 
@@ -123,12 +128,19 @@ def my_member(call: Call) -> Reply:
 
 
 def members(call: Call) -> Reply:
-    """List Guild Members, by ascending id after `after`."""
+    """List Guild Members, by ascending id after `after`; 50001 without the intent for members."""
     _guild(call)
+    if not call.guild.members_intent:
+        raise refusals.missing_access()
     limit = call.number("limit", default=1, least=1, most=1000)
     after = call.number("after", default=0, least=0, most=2**63)
-    chosen: list[User] = [call.guild.users[who] for who in sorted(call.guild.users) if who > after][:limit]
-    return Reply([render.member(call.guild, who) for who in chosen])
+    chosen: list[User] = [call.guild.users[who] for who in sorted(call.guild.member_roles) if who > after]
+    return Reply([render.member(call.guild, who) for who in chosen[:limit]])
+
+
+def emojis(call: Call) -> Reply:
+    _guild(call)
+    return Reply([render.emoji(one) for one in call.guild.emojis.values()])
 
 
 def channels(call: Call) -> Reply:
@@ -191,25 +203,24 @@ def channel(call: Call) -> Reply:
 
 
 def change_channel(call: Call) -> Reply:
-    """Name, topic and, of a thread, `archived` and `locked`."""
+    """Name and topic; what a thread has besides is `rest_threads`'s."""
     found: Channel = call.channel()
+    if found.is_thread:
+        return change_thread(call, found)
+    if not call.guild.may(MANAGE_CHANNELS, found):
+        raise refusals.missing_permissions()
     changes: dict[str, Any] = {}
     if "name" in call.body:
         changes["name"] = channel_name(call.body["name"], found.type)
     if "topic" in call.body:
         changes["topic"] = _topic(call.body["topic"], found.type)
-    if found.is_thread:
-        changes |= {
-            key: coerce.boolean(key, call.body[key]) for key in ("archived", "locked") if key in call.body
-        }
-        changes["changed_at"] = call.guild.clock()
-    elif not call.guild.may(MANAGE_CHANNELS, found):
-        raise refusals.missing_permissions()
     return Reply(render.channel(call.guild, call.guild.change_channel(found.id, **changes)))
 
 
 def delete_channel(call: Call) -> Reply:
-    found = call.channel(MANAGE_CHANNELS)
+    found = call.channel()
+    if not call.guild.may(MANAGE_THREADS if found.is_thread else MANAGE_CHANNELS, found):
+        raise refusals.missing_permissions()
     shown = render.channel(call.guild, found)
     call.guild.remove_channel(found.id)
     return Reply(shown)
@@ -224,6 +235,7 @@ ROUTES = (
     Route("GET", "/oauth2/applications/@me", application),
     Route("GET", "/guilds/{guild}", guild),
     Route("GET", "/guilds/{guild}/roles", roles),
+    Route("GET", "/guilds/{guild}/emojis", emojis),
     Route("GET", "/guilds/{guild}/members", members),
     Route("GET", "/guilds/{guild}/members/@me", my_member),
     Route("GET", "/guilds/{guild}/members/{user}", member),

@@ -1,4 +1,4 @@
-"""Messages and reactions: create, page through, read one, edit, delete, react.
+"""Messages: create, page through, read one, edit, delete.
 
 Two rules here are the ones that clients get wrong. Every page is newest first, whatever the cursor
 (discord-api-docs #7740), and holds the messages nearest to it. A nonce repeated within its window answers
@@ -10,12 +10,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from spoolbridge.emulator import coerce, mentions, objects, refusals
+from spoolbridge.emulator import coerce, mentions, objects, poll, refusals
 from spoolbridge.emulator.form import Form, read
 from spoolbridge.emulator.mentions import Mentions
 from spoolbridge.emulator.objects import Channel, Message, Reference
 from spoolbridge.emulator.permissions import (
-    ADD_REACTIONS,
     ATTACH_FILES,
     MANAGE_MESSAGES,
     MANAGE_THREADS,
@@ -24,7 +23,6 @@ from spoolbridge.emulator.permissions import (
     SEND_MESSAGES,
     SEND_MESSAGES_IN_THREADS,
 )
-from spoolbridge.emulator.render import user
 from spoolbridge.emulator.routes import Call, Reply, Route
 
 PAGE = 50  # messages a page where the caller names no limit
@@ -42,7 +40,7 @@ def create(call: Call) -> Reply:
     channel = call.channel()
     _check_writable(call, channel)
     form = read(call.body, call.uploads)
-    _check_uploads(call, channel, form)
+    check_uploads(call, channel, form)
     reference = None if form.reply_to is None else _reference(call, channel, form.reply_to)
     if reference is not None and reference.type == FORWARD:
         form = _forwarded(call, form, reference)
@@ -70,10 +68,12 @@ def post(
 ) -> Message:
     """Commit a checked form as the bot's message and remember its nonce."""
     guild = call.guild
+    asked = {} if form.poll is None else {"poll": poll.shown(form.poll, guild.clock())}
+    extra = {**form.extra, **asked}
     made = guild.write(
         channel.id, guild.bot, form.content, mentions=_mentions(call, channel, form, reference),
         uploads=form.uploads, type=objects.REPLY if reference and reference.type == 0 else objects.DEFAULT,
-        flags=form.flags, tts=form.tts, embeds=form.embeds, reference=reference, extra=form.extra,
+        flags=form.flags, tts=form.tts, embeds=form.embeds, reference=reference, extra=extra,
         message_id=message_id,
     )  # fmt: skip
     if form.nonce_key:
@@ -92,7 +92,8 @@ def _check_writable(call: Call, channel: Channel) -> None:
         raise refusals.thread_locked()
 
 
-def _check_uploads(call: Call, channel: Channel, form: Form) -> None:
+def check_uploads(call: Call, channel: Channel, form: Form) -> None:
+    """Raises RefusalError 50013 where files are not allowed, 40005 for one that is too large."""
     if form.uploads and not call.guild.may(ATTACH_FILES, channel):
         raise refusals.missing_permissions()
     if any(len(upload.data) > call.guild.max_file for upload in form.uploads):
@@ -161,7 +162,10 @@ def page(call: Call) -> Reply:
         raise refusals.wrong_type()
     if not call.guild.may(READ_MESSAGE_HISTORY, channel):
         return Reply([])
-    chosen = nearest(call.guild.history(channel.id), limit, **cursors)
+    history = call.guild.history(channel.id)
+    if call.guild.ties_reversed:
+        history.sort(key=lambda message: (message.id >> 22, -message.id))
+    chosen = nearest(history, limit, **cursors)
     return Reply([call.viewer.message(message) for message in reversed(chosen)])
 
 
@@ -221,39 +225,6 @@ def delete(call: Call) -> Reply:
     return Reply(status=204)
 
 
-def _emoji(call: Call) -> str:
-    """The emoji of the path. An ASCII word is none, and custom emoji are not known here: 10014."""
-    emoji = call.ids["emoji"]
-    if emoji.isascii() or ":" in emoji or len(emoji) > 16:
-        raise refusals.unknown_emoji()
-    return emoji
-
-
-def react(call: Call) -> Reply:
-    """Create Reaction: 204, twice is once; needs history, and ADD_REACTIONS for a first emoji."""
-    channel = call.channel(READ_MESSAGE_HISTORY)
-    message = call.message(channel)
-    emoji = _emoji(call)
-    if emoji not in message.reactions and not call.guild.may(ADD_REACTIONS, channel):
-        raise refusals.missing_permissions()
-    if channel.archived:
-        raise refusals.thread_archived()
-    call.guild.react(message, emoji, call.guild.bot)
-    return Reply(status=204)
-
-
-def unreact(call: Call) -> Reply:
-    channel = call.channel()
-    call.guild.react(call.message(channel), _emoji(call), call.guild.bot, remove=True)
-    return Reply(status=204)
-
-
-def reactors(call: Call) -> Reply:
-    channel = call.channel(READ_MESSAGE_HISTORY)
-    who = call.message(channel).reactions.get(_emoji(call), ())
-    return Reply([user(call.guild.users[one]) for one in who])
-
-
 def typing(call: Call) -> Reply:
     call.channel(SEND_MESSAGES)
     return Reply(status=204)
@@ -261,7 +232,6 @@ def typing(call: Call) -> Reply:
 
 MESSAGES = "/channels/{channel}/messages"
 MESSAGE = MESSAGES + "/{message}"
-REACTION = MESSAGE + "/reactions/{emoji}"
 
 ROUTES = (
     Route("POST", MESSAGES, create),
@@ -269,8 +239,5 @@ ROUTES = (
     Route("GET", MESSAGE, read_one),
     Route("PATCH", MESSAGE, edit),
     Route("DELETE", MESSAGE, delete),
-    Route("PUT", REACTION + "/@me", react),
-    Route("DELETE", REACTION + "/@me", unreact),
-    Route("GET", REACTION, reactors),
     Route("POST", "/channels/{channel}/typing", typing),
 )

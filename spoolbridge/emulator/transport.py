@@ -1,37 +1,31 @@
 """HTTP on one side, calls and replies on the other: what Discord's edge and its API do with every request.
 
-Owns the order of the checks (blocked address, User-Agent, route, token, scripted fault, rate limit), the
-headers of an answer, and the acting out of faults. Decides nothing about messages or channels.
-An answer carries exactly `Content-Type: application/json`, and `Via: 1.1 google` unless it plays the edge.
+Owns the order of the checks (blocked address, User-Agent, route, token, scripted fault, rate limit) and the
+acting out of faults. Decides nothing about messages or channels.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import socket
-import struct
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
+from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
-from spoolbridge.emulator import bodies, refusals
+from spoolbridge.emulator import answers, bodies, refusals
+from spoolbridge.emulator.answers import Answered
 from spoolbridge.emulator.faults import Fault, Faults
 from spoolbridge.emulator.guild import Guild
 from spoolbridge.emulator.limits import Limits, TooMany, too_many
+from spoolbridge.emulator.permissions import VIEW_CHANNEL
 from spoolbridge.emulator.refusals import RefusalError
 from spoolbridge.emulator.render import Viewer
-from spoolbridge.emulator.routes import Call, Found, Reply, Table
+from spoolbridge.emulator.routes import Call, Found, Table
 
-GZIP_FROM = 1024  # bytes; below that compression costs more than it saves
 VERSIONS = ("v9", "v10")
-BLOCKED = "You are being blocked from accessing our API temporarily due to exceeding our rate limits."
-HTML = "text/html; charset=UTF-8"
-PLAIN = "text/plain; charset=UTF-8"
-PAGE = "<!DOCTYPE html>\n<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\n"
 
 
 @dataclass(frozen=True)
@@ -44,18 +38,6 @@ class Seen:
     route: str = ""
     status: int = 0
     bucket: str = ""
-
-
-@dataclass(frozen=True)
-class Answered:
-    """What to send: `edge` answers come from in front of Discord and lack `Via`."""
-
-    status: int
-    body: bytes = b""
-    headers: Mapping[str, str] | None = None
-    content_type: str = "application/json"
-    edge: bool = False
-    scope: str = ""
 
 
 @dataclass
@@ -80,18 +62,21 @@ class Transport:
     """Answers every request below /api."""
 
     def __init__(
-        self, guild: Guild, table: Table, *, limits: Limits, faults: Faults, token: str, latency: float
-    ) -> None:
+        self, guild: Guild, table: Table, *, limits: Limits, faults: Faults, token: str, latency: float,
+        keep_alive: int,
+    ) -> None:  # fmt: skip
         self.guild = guild
         self.table = table
         self.limits = limits
         self.faults = faults
         self.token = token
         self.latency = latency
+        self.keep_alive = keep_alive
         self.url = ""
         self.refused_token = False
         self.seen: list[Seen] = []
         self.closing = asyncio.Event()
+        self._carried: WeakKeyDictionary[asyncio.BaseTransport, int] = WeakKeyDictionary()
         self.go_down: Callable[[float], Awaitable[None]] | None = None
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -100,20 +85,27 @@ class Transport:
         self.seen.append(Seen(self.guild.clock(), request.method, request.path))
         answered = await self._decide(exchange)
         self.limits.count(answered.status, answered.scope, self.guild.clock())
+        answered = replace(answered, date=self.guild.clock(), closes=self._closes(request))
         fault = exchange.fault
-        if fault is None:
-            self._note(exchange, status=answered.status)
-            return _response(request, answered)
-        if fault.kind in ("drop_before", "drop_after", "down"):
+        if fault is not None and fault.kind in ("drop_before", "drop_after", "down"):
             return await self._drop(request, fault)
         self._note(exchange, status=answered.status)
+        if fault is None:
+            return answers.response(request, answered)
         if fault.kind == "delay" and fault.commits:
             await self.pause(fault.seconds)
         if fault.kind == "truncated":
-            return await _truncated(request, answered)
+            return await answers.truncated(request, answered)
         if fault.kind == "hang_up":
-            return await _hang_up(request, answered)
-        return _response(request, answered)
+            return await answers.hang_up(request, answered)
+        return answers.response(request, answered)
+
+    def _closes(self, request: web.Request) -> bool:
+        """Whether this request is the last that its connection carries."""
+        if self.keep_alive == 0 or request.transport is None:
+            return False
+        carried = self._carried[request.transport] = self._carried.get(request.transport, 0) + 1
+        return carried >= self.keep_alive
 
     async def pause(self, seconds: float) -> None:
         """Wait in real time, but not beyond the emulator's end."""
@@ -132,34 +124,36 @@ class Transport:
         try:
             answered = await self._carry_out(exchange)
         except RefusalError as refusal:
-            answered = Answered(refusal.status, _json(refusal.body), exchange.headers)
+            answered = Answered(refusal.status, answers.as_json(refusal.body), exchange.headers)
         except InsteadError as instead:
             answered = instead.answered
         fault = exchange.fault
-        if fault is not None and fault.kind == "status" and fault.commits:
-            return _status(fault)
+        if fault is not None and fault.kind in ("status", "body") and fault.commits:
+            return answers.of_status(fault) if fault.kind == "status" else answers.of_body(fault)
         return answered
 
     async def _carry_out(self, exchange: Exchange) -> Answered:
         """The checks in Discord's order, then the answer. Raises RefusalError, InsteadError."""
         request, now = exchange.request, self.guild.clock()
+        self.guild.archive_idle()
         blocked = self.limits.banned(now)
         if blocked > 0:
-            return _cloudflare("html", blocked)
+            return answers.cloudflare("html", blocked)
         found, path = self._enter(request)
         template = found.route.template
         self._note(exchange, route=template)
         await self._meet(exchange, self.faults.scripted(request.method, path))
+        self._change(exchange.fault, found)
         ticket = self.limits.take(request.method, template, _major(found), self.guild.clock())
         if isinstance(ticket, TooMany):
-            return _too_many(ticket)
+            return answers.of_limit(ticket)
         if ticket is not None:
             exchange.headers = ticket.headers(self.guild.clock())
             self._note(exchange, bucket=exchange.headers["X-RateLimit-Bucket"])
         call = await self._call(request, found)
         if exchange.fault is None:
             await self._meet(exchange, self._typed(call, found))
-        return _answered(found.route.answer(call), exchange.headers)
+        return answers.of_reply(found.route.answer(call), exchange.headers)
 
     async def _meet(self, exchange: Exchange, fault: Fault | None) -> None:
         """Note a fault. Raises InsteadError where it keeps the request from being carried out."""
@@ -168,6 +162,20 @@ class Transport:
             instead = await self._instead(fault)
             if instead is not None:
                 raise InsteadError(instead)
+
+    def _change(self, fault: Fault | None, found: Found) -> None:
+        """What somebody changes at Discord just before a request arrives there."""
+        if fault is None:
+            return
+        if fault.kind == "new_hash":
+            self.limits.new_hash(found.route.method, found.route.template)
+        named = found.ids.get("channel", "")
+        channel = self.guild.by_id.get(int(named)) if named.isdecimal() else None
+        if channel is not None and fault.kind == "remove_channel":
+            self.guild.remove_channel(channel.id)
+        if channel is not None and fault.kind == "revoke":
+            place = self.guild.by_id.get(channel.parent_id or 0, channel) if channel.is_thread else channel
+            self.guild.overwrite(place, deny=int(fault.details.get("bits", VIEW_CHANNEL)))
 
     def _enter(self, request: web.Request) -> tuple[Found, str]:
         """The route of an admitted request. Raises RefusalError: 40333, 404, 405, 401."""
@@ -206,18 +214,20 @@ class Transport:
             return None
         if fault.kind == "unauthorized":
             self.refused_token = True
-            return Answered(401, _json(refusals.unauthorized().body))
+            return Answered(401, answers.as_json(refusals.unauthorized().body))
         if fault.kind == "cloudflare":
-            return _cloudflare(str(details.get("shape", "html")), details.get("retry_after"))
+            return answers.cloudflare(str(details.get("shape", "html")), details.get("retry_after"))
         if fault.kind == "ratelimit":
             scope = str(details.get("scope", "user"))
             refused = too_many(float(details.get("retry_after", 1.0)), scope=scope, code=details.get("code"))
-            return _too_many(refused)
-        return Answered(0) if fault.kind in ("drop_before", "down") else _status(fault)
+            return answers.of_limit(refused)
+        if fault.kind == "body":
+            return answers.of_body(fault)
+        return Answered(0) if fault.kind in ("drop_before", "down") else answers.of_status(fault)
 
     async def _drop(self, request: web.Request, fault: Fault) -> web.StreamResponse:
         """Break the connection; what is returned goes nowhere."""
-        _close(request, reset=bool(fault.details.get("reset", False)))
+        answers.close(request, reset=bool(fault.details.get("reset", False)))
         if fault.kind == "down" and self.go_down is not None:
             await self.go_down(fault.seconds)
         return web.Response(status=500)
@@ -226,87 +236,3 @@ class Transport:
 def _major(found: Found) -> str:
     """The part of the path that limits are kept by: the channel, else the guild."""
     return found.ids.get("channel") or found.ids.get("guild") or ""
-
-
-def _json(body: Any) -> bytes:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-
-
-def _answered(reply: Reply, headers: Mapping[str, str]) -> Answered:
-    if reply.status == 204:
-        return Answered(204, headers=headers, content_type="")
-    return Answered(reply.status, _json(reply.body), headers)
-
-
-def _too_many(refused: TooMany) -> Answered:
-    return Answered(429, _json(refused.body), refused.headers, scope=refused.headers["X-RateLimit-Scope"])
-
-
-def _status(fault: Fault) -> Answered:
-    status = int(fault.details.get("status", 500))
-    message = str(fault.details.get("message", f"{status}: Internal Server Error"))
-    if fault.details.get("html", status >= 500):
-        page = PAGE.format(title=f"{status} Server Error").encode()
-        return Answered(status, page, content_type=HTML, edge=True)
-    return Answered(status, _json({"message": message, "code": int(fault.details.get("code", 0))}))
-
-
-def _cloudflare(shape: str, retry_after: Any = None) -> Answered:
-    """A block in front of Discord: no `Via`, no rate limit headers, three shapes (#5810, #7137)."""
-    headers = {} if retry_after is None else {"Retry-After": str(int(retry_after))}
-    if shape == "json":
-        return Answered(429, _json({"code": 0, "message": BLOCKED}), headers, edge=True)
-    if shape == "text":
-        return Answered(429, b"error code: 1015", headers, content_type=PLAIN, edge=True)
-    page = PAGE.format(title="Error 1015: You are being rate limited").encode()
-    return Answered(429, page, headers, content_type=HTML, edge=True)
-
-
-def _headers(answered: Answered) -> dict[str, str]:
-    headers = {"Server": "cloudflare", **(answered.headers or {})}
-    if answered.content_type:
-        headers["Content-Type"] = answered.content_type
-    if not answered.edge:
-        headers["Via"] = "1.1 google"
-    return headers
-
-
-def _response(request: web.Request, answered: Answered) -> web.Response:
-    body = answered.body if answered.status != 204 else None
-    response = web.Response(body=body, status=answered.status, headers=_headers(answered))
-    if len(answered.body) >= GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
-        response.enable_compression(web.ContentCoding.gzip)
-    return response
-
-
-async def _truncated(request: web.Request, answered: Answered) -> web.StreamResponse:
-    """Half of the body under the length of the whole, then the end of the connection."""
-    headers = _headers(answered) | {"Content-Length": str(len(answered.body))}
-    response = web.StreamResponse(status=answered.status, headers=headers)
-    await response.prepare(request)
-    await response.write(answered.body[: len(answered.body) // 2])
-    _close(request, reset=False)
-    return response
-
-
-async def _hang_up(request: web.Request, answered: Answered) -> web.StreamResponse:
-    """A whole answer that promises to keep the connection, then its end: the keep-alive race."""
-    response = _response(request, answered)
-    await response.prepare(request)
-    await response.write_eof()
-    _close(request, reset=False)
-    return response
-
-
-def _close(request: web.Request, *, reset: bool) -> None:
-    """End the connection: in order, or (`reset`) so that the other side reads ECONNRESET."""
-    transport = request.transport
-    if transport is None:
-        return
-    if reset:
-        connection = transport.get_extra_info("socket")
-        # A linger time of zero makes the kernel send RST in place of FIN.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        transport.abort()
-    else:
-        transport.close()

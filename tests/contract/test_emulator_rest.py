@@ -2,80 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import pytest
 
-from spoolbridge.emulator import Emulator, permissions
-
-AGENT = "DiscordBot (https://example.org, 1)"
-NOW = 1_795_000_000.0  # seconds since 1970
-
-
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@dataclass
-class Raw:
-    """What came back: nothing is interpreted but the JSON."""
-
-    status: int
-    headers: Any
-    body: Any
-
-    @property
-    def error(self) -> tuple[int, int]:
-        return self.status, self.body["code"]
-
-
-class Api:
-    """Requests to the emulator, with the right headers unless others are given."""
-
-    def __init__(self, emulator: Emulator, session: aiohttp.ClientSession, channel: int) -> None:
-        self.emulator = emulator
-        self.session = session
-        self.channel = channel
-
-    async def __call__(self, method: str, path: str, *, base: str = "", **more: Any) -> Raw:
-        headers = {
-            "Authorization": f"Bot {self.emulator.token}",
-            "User-Agent": AGENT,
-            **more.pop("headers", {}),
-        }
-        url = (base or self.emulator.api_url) + path
-        async with self.session.request(method, url, headers=headers, **more) as answer:
-            json = answer.headers.get("Content-Type") == "application/json"
-            return Raw(answer.status, answer.headers, await answer.json() if json else await answer.text())
-
-    async def post(self, channel: int | None = None, /, **body: Any) -> Raw:
-        return await self("POST", f"/channels/{channel or self.channel}/messages", json=body)
-
-    async def page(self, **query: Any) -> Raw:
-        return await self("GET", f"/channels/{self.channel}/messages", params=query)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def api(clock: Clock) -> AsyncIterator[Api]:
-    async with (
-        Emulator(clock=clock, limits=False).serve() as emulator,
-        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
-    ):
-        yield Api(emulator, session, emulator.add_channel("mayor-villa"))
+from spoolbridge.emulator import permissions
+from tests.support.raw import NOW, Api, Clock
 
 
 class TestEdge:
@@ -277,6 +210,56 @@ class TestCreateMessage:
         guild.remove(gone)
         assert (await api.page()).body[0]["referenced_message"] is None
 
+    async def test_reply_elsewhere(self, api: Api) -> None:
+        """A message of another channel cannot be answered, nor one of a thread's parent from the thread."""
+        elsewhere = api.emulator.add_channel("mayor-quarry")
+        asked = api.emulator.say("mayor-villa", "are you there?")
+        thread = api.emulator.start_thread("mayor-villa", "story", message=asked)
+        for place in (elsewhere, thread):
+            raw = await api.post(place, content="yes", message_reference={"message_id": str(asked)})
+            leaf = raw.body["errors"]["message_reference"]["_errors"][0]["code"]
+            assert (400, 50035, "MESSAGE_REFERENCE_UNKNOWN_MESSAGE") == (*raw.error, leaf)
+
+    async def test_reply_to_a_system_message(self, api: Api) -> None:
+        """What Discord itself wrote cannot be answered."""
+        pinned = api.emulator.say("mayor-villa", "", author="discord", kind="system", type=6)
+        raw = await api.post(content="yes", message_reference={"message_id": str(pinned)})
+        leaf = raw.body["errors"]["message_reference"]["_errors"][0]["code"]
+        assert (400, 50035, "REPLIES_CANNOT_REPLY_TO_SYSTEM_MESSAGE") == (*raw.error, leaf)
+
+    async def test_poll(self, api: Api) -> None:
+        """A poll gets numbers and an end; an answer that is too long is refused at its place."""
+        poll = {"question": {"text": "Which?"}, "answers": [{"poll_media": {"text": "this"}}], "duration": 2}
+        shown = (await api.post(poll=poll)).body["poll"]
+        assert [{"answer_id": 1, "poll_media": {"text": "this"}}] == shown["answers"]
+        assert "2026-11-18T13:06:40.000000+00:00" == shown["expiry"]
+        poll["answers"] = [{"poll_media": {"text": "x" * 56}}]
+        leaf = (await api.post(poll=poll)).body["errors"]["poll"]["answers"]["0"]["poll_media"]["text"]
+        assert "BASE_TYPE_MAX_LENGTH" == leaf["_errors"][0]["code"]
+
+    @pytest.mark.parametrize(
+        ("embed", "path"),
+        [
+            ({"title": "x" * 257}, "title"),
+            ({"description": "x" * 4097}, "description"),
+            ({"footer": {"text": "x" * 2049}}, "footer.text"),
+            ({"author": {"name": "x" * 257}}, "author.name"),
+            ({"fields": [{"name": "n", "value": "v"}] * 26}, "fields"),
+            ({"fields": [{"name": "", "value": "v"}]}, "fields.0.name"),
+            ({"fields": [{"name": "n", "value": "x" * 1025}]}, "fields.0.value"),
+        ],
+    )
+    async def test_embed_refused(self, api: Api, embed: dict[str, Any], path: str) -> None:
+        """Each limit of an embed's is told at its own place; six thousand characters are enough for all."""
+        raw = await api.post(embeds=[embed])
+        found = raw.body["errors"]["embeds"]["0"]
+        for key in path.split("."):
+            found = found[key]
+        assert (400, 50035) == raw.error
+        assert ["_errors"] == list(found)
+        much = [{"description": "x" * 3001}] * 2
+        assert "MAX_EMBED_SIZE_EXCEEDED" in str((await api.post(embeds=much)).body)
+
     async def test_forward(self, api: Api) -> None:
         """A forward has no text of its own but a snapshot of the original, which names no author."""
         said = api.emulator.say("mayor-villa", "news")
@@ -433,6 +416,13 @@ class TestGetMessages:
         assert late < ids[0]
         assert late == (await self.found(api))[-1]
 
+    async def test_ties(self, api: Api, ids: list[int]) -> None:
+        """Messages of one millisecond can page in the wrong order, and a limit then cuts the wrong one."""
+        assert ids[::-1] == await self.found(api)
+        api.emulator.guild.ties_reversed = True
+        assert ids == await self.found(api)
+        assert ids[9:7:-1] == (await self.found(api, after=ids[4], limit=2))[::-1]
+
     async def test_kinds_of_authors(self, api: Api) -> None:
         """Bots, webhooks and Discord itself are told apart as the API tells them apart."""
         api.emulator.say("mayor-villa", "beep", author="other", kind="bot")
@@ -506,6 +496,39 @@ class TestGuild:
         assert all(role["permissions"].isdecimal() for role in roles)
 
 
+    async def test_member_left(self, api: Api) -> None:
+        """Who left is no member any more, and still a user; a nickname is the member's."""
+        guild = api.emulator.guild
+        nic, ada = guild.humans
+        guild.nicks[nic.id] = "Nicki"
+        guild.leave(ada)
+        assert "Nicki" == (await api("GET", f"/guilds/{guild.id}/members/{nic.id}")).body["nick"]
+        assert (404, 10007) == (await api("GET", f"/guilds/{guild.id}/members/{ada.id}")).error
+        assert 200 == (await api("GET", f"/users/{ada.id}")).status
+
+    async def test_members_need_the_intent(self, api: Api) -> None:
+        """All members are listed to a bot with the intent for it; one member to any."""
+        guild = api.emulator.guild
+        path = f"/guilds/{guild.id}/members"
+        assert 3 == len((await api("GET", f"{path}?limit=10")).body)
+        guild.members_intent = False
+        assert (403, 50001) == (await api("GET", path)).error
+        assert 200 == (await api("GET", f"{path}/{guild.bot.id}")).status
+        assert 0 == (await api("GET", "/applications/@me")).body["flags"] & (3 << 14)
+
+    async def test_a_role_opens_a_channel(self, api: Api) -> None:
+        """A channel hidden from everybody is seen by who holds a role that may see it."""
+        guild = api.emulator.guild
+        villa = guild.channel(api.channel)
+        role = guild.add_role("mayors")
+        guild.overwrite(villa, deny=permissions.VIEW_CHANNEL, target=guild.id)
+        guild.overwrite(guild.channel(api.channel), allow=permissions.VIEW_CHANNEL, target=role.id)
+        assert (403, 50001) == (await api.page()).error
+        guild.member_roles[guild.bot.id].add(role.id)
+        assert 200 == (await api.page()).status
+        assert str(role.id) in (await api("GET", f"/guilds/{guild.id}/members/@me")).body["roles"]
+
+
 class TestReactions:
     async def test_codes(self, api: Api) -> None:
         """204 and idempotent; a word is no emoji; the first of a kind needs its permission."""
@@ -522,75 +545,50 @@ class TestReactions:
         assert 204 == (await api("DELETE", f"{path}/%F0%9F%91%80/@me")).status
         assert "reactions" not in api.emulator.messages("mayor-villa")[0]
 
+    async def test_own_emoji(self, api: Api) -> None:
+        """An emoji of the guild's own is `name:id`; one of another guild's is none."""
+        own = api.emulator.guild.add_emoji("mayor")
+        path = f"/channels/{api.channel}/messages/{api.emulator.say('mayor-villa', 'hello')}/reactions"
+        assert 204 == (await api("PUT", f"{path}/mayor%3A{own.id}/@me")).status
+        shown = (await api.page()).body[0]["reactions"][0]["emoji"]
+        assert {"id": str(own.id), "name": "mayor"} == shown
+        assert (404, 10014) == (await api("PUT", f"{path}/mayor%3A123456789012345678/@me")).error
+
+    async def test_who(self, api: Api) -> None:
+        """Who reacted is paged by id, 25 at a time unless told otherwise; a burst is nobody's."""
+        said = api.emulator.say("mayor-villa", "hello")
+        for number in range(30):
+            api.emulator.react("mayor-villa", said, "👍", author=f"person {number}")
+        path = f"/channels/{api.channel}/messages/{said}/reactions/%F0%9F%91%8D"
+        first = [int(user["id"]) for user in (await api("GET", path)).body]
+        rest = [int(u["id"]) for u in (await api("GET", f"{path}?after={first[-1]}&limit=100")).body]
+        assert (25, 5, sorted(first + rest)) == (len(first), len(rest), first + rest)
+        assert [] == (await api("GET", f"{path}?type=1")).body
+        assert (400, 50035) == (await api("GET", f"{path}?limit=101")).error
+
+    async def test_too_many_kinds(self, api: Api) -> None:
+        """The twenty-first emoji of a message is 30010; one that is there already goes on counting."""
+        said = api.emulator.say("mayor-villa", "hello")
+        for number in range(20):
+            api.emulator.react("mayor-villa", said, chr(0x1F600 + number))
+        path = f"/channels/{api.channel}/messages/{said}/reactions"
+        assert (400, 30010) == (await api("PUT", f"{path}/%F0%9F%91%80/@me")).error
+        assert 204 == (await api("PUT", f"{path}/%F0%9F%98%80/@me")).status
+
+    async def test_anothers(self, api: Api) -> None:
+        """Another's reaction is taken away by who manages messages only."""
+        said = api.emulator.say("mayor-villa", "hello")
+        api.emulator.react("mayor-villa", said, "👀")
+        nic = api.emulator.guild.humans[0].id
+        path = f"/channels/{api.channel}/messages/{said}/reactions/%F0%9F%91%80/{nic}"
+        assert (403, 50013) == (await api("DELETE", path)).error
+        api.emulator.allow("mayor-villa", permissions.MANAGE_MESSAGES)
+        assert 204 == (await api("DELETE", path)).status
+        assert "reactions" not in api.emulator.messages("mayor-villa")[0]
+
     async def test_typing(self, api: Api) -> None:
         """Typing is 204 without a body."""
         assert 204 == (await api("POST", f"/channels/{api.channel}/typing")).status
-
-
-class TestThreads:
-    async def start(self, api: Api) -> Raw:
-        said = api.emulator.say("mayor-villa", "a long story")
-        return await api("POST", f"/channels/{api.channel}/messages/{said}/threads", json={"name": "story"})
-
-    async def test_from_message(self, api: Api) -> None:
-        """201, the message's id, and at most one a message."""
-        raw = await self.start(api)
-        said = raw.body["id"]
-        assert (201, said, 11) == (
-            raw.status,
-            api.emulator.messages("mayor-villa")[0]["id"],
-            raw.body["type"],
-        )
-        again = await api("POST", f"/channels/{api.channel}/messages/{said}/threads", json={"name": "story"})
-        assert (400, 160004) == again.error
-        active = (await api("GET", f"/guilds/{api.emulator.guild.id}/threads/active")).body
-        assert [said] == [thread["id"] for thread in active["threads"]]
-        assert [said] == [member["id"] for member in active["members"]]
-
-    async def test_own_permission(self, api: Api) -> None:
-        """In a thread SEND_MESSAGES_IN_THREADS counts and SEND_MESSAGES does not."""
-        thread = int((await self.start(api)).body["id"])
-        api.emulator.deny("mayor-villa", permissions.SEND_MESSAGES)
-        assert 200 == (await api.post(thread, content="x")).status
-        api.emulator.deny("mayor-villa", permissions.SEND_MESSAGES_IN_THREADS)
-        assert (403, 50013) == (await api.post(thread, content="x")).error
-
-    async def test_archived_and_locked(self, api: Api) -> None:
-        """Posting wakes an archived thread; other changes there are 50083; a locked one is 160005."""
-        thread = int((await self.start(api)).body["id"])
-        made = await api.post(thread, content="x")
-        api.emulator.guild.change_channel(thread, archived=True)
-        archived = (await api("GET", f"/channels/{api.channel}/threads/archived/public")).body
-        assert [str(thread)] == [one["id"] for one in archived["threads"]]
-        one = f"/channels/{thread}/messages/{made.body['id']}"
-        assert (400, 50083) == (await api("PATCH", one, json={"content": "y"})).error
-        assert 200 == (await api.post(thread, content="x")).status
-        assert not api.emulator.guild.channel(thread).archived
-        api.emulator.guild.change_channel(thread, locked=True)
-        assert (403, 160005) == (await api.post(thread, content="x")).error
-
-    async def test_private_by_default(self, api: Api) -> None:
-        """A thread without a message is private unless told otherwise, which needs another permission."""
-        path = f"/channels/{api.channel}/threads"
-        assert (403, 50013) == (await api("POST", path, json={"name": "x"})).error
-        raw = await api("POST", path, json={"name": "x", "type": 11})
-        assert (201, 11) == (raw.status, raw.body["type"])
-        assert 18 == api.emulator.messages("mayor-villa")[0]["type"]
-
-    async def test_forum(self, api: Api) -> None:
-        """A post in a forum carries its first message, whose id is the thread's."""
-        forum = api.emulator.add_channel("ideas", type=15)
-        path = f"/channels/{forum}/threads"
-        assert (400, 50035) == (await api("POST", path, json={"name": "x"})).error
-        raw = await api("POST", path, json={"name": "x", "message": {"content": "first"}})
-        assert (201, raw.body["id"], "first") == (
-            raw.status,
-            raw.body["message"]["id"],
-            raw.body["message"]["content"],
-        )
-        api.emulator.guild.change_channel(forum, require_tag=True)
-        bare = await api("POST", path, json={"name": "x", "message": {"content": "first"}})
-        assert (400, 40067) == bare.error
 
 
 class TestEdit:

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from spoolbridge.emulator import Emulator
+from spoolbridge.emulator import Emulator, permissions
 
 POST = {"method": "POST", "route": "/channels/{channel}/messages"}
 HEADERS = {"Authorization": "Bot emulator-token", "User-Agent": "DiscordBot (https://example.org, 1)"}
@@ -75,6 +75,11 @@ HTML = "text/html; charset=UTF-8"
         ("hang_up", {}, (200, JSON), True),
         ("delay", {"seconds": 0.01}, (200, JSON), True),
         ("delay", {"seconds": 0.01, "commit": False}, (200, JSON), True),
+        ("body", {"text": "null"}, (200, JSON), False),
+        ("body", {"text": '{"id": "1', "commit": True}, (200, JSON), True),
+        ("revoke", {}, (403, JSON), False),
+        ("revoke", {"bits": permissions.SEND_MESSAGES}, (403, JSON), False),
+        ("new_hash", {}, (200, JSON), True),
     ],
 )
 async def test_kinds(
@@ -111,6 +116,68 @@ async def test_unauthorized_lasts(post: Poster) -> None:
     """A token that was refused stays refused."""
     post.fail("unauthorized")
     assert [401, 401] == [(await post())[0] for _ in range(2)]
+
+
+async def test_changes_while_it_runs(post: Poster) -> None:
+    """A permission goes with the second request and the channel with the fourth, and stay gone."""
+    post.fail("revoke", bits=permissions.SEND_MESSAGES, after=1)
+    assert [200, 403, 403] == [(await post(str(number)))[0] for number in range(3)]
+    url = f"{post.emulator.api_url}/channels/{post.emulator.guild.channels['mayor-villa'].id}"
+    post.emulator.fail(method="GET", route="/channels/{channel}", kind="remove_channel")
+    for _ in range(2):
+        async with post.session.get(url) as answer:
+            assert (404, 10003) == (answer.status, (await answer.json())["code"])
+    assert {} == post.emulator.guild.channels
+
+
+async def test_new_hash() -> None:
+    """A bucket's hash changes while it runs, and what was taken from it stays taken."""
+    async with (
+        Emulator(clock=lambda: 1_795_000_000.0).serve() as emulator,
+        aiohttp.ClientSession(headers=HEADERS) as session,
+    ):
+        url = f"{emulator.api_url}/channels/{emulator.add_channel('mayor-villa')}/messages"
+        emulator.fail(method="POST", route=POST["route"], kind="new_hash", after=1)
+        seen = []
+        for _ in range(3):
+            async with session.post(url, json={"content": "x"}) as answer:
+                seen.append(tuple(answer.headers[f"X-RateLimit-{name}"] for name in ("Bucket", "Remaining")))
+    (first, _), (second, _), (third, _) = seen
+    assert ["4", "3", "2"] == [left for _, left in seen]
+    assert first != second == third
+
+
+async def test_date_and_keep_alive() -> None:
+    """The date is the emulator's own, and a connection ends after as many requests as it may carry."""
+    async with (
+        Emulator(clock=lambda: 1_795_000_000.0, keep_alive=2).serve() as emulator,
+        aiohttp.ClientSession(headers=HEADERS) as session,
+    ):
+        said = []
+        for _ in range(4):
+            async with session.get(f"{emulator.api_url}/users/@me") as answer:
+                said.append((answer.headers["Date"], answer.headers.get("Connection")))
+    when = "Wed, 18 Nov 2026 11:06:40 GMT"
+    assert [(when, None), (when, "close")] * 2 == said
+
+
+async def test_writes_of_all_senders() -> None:
+    """Beside the bot's own bucket a channel has one for everybody: 429 with 20028, tokens left."""
+    async with (
+        Emulator(clock=lambda: 1_795_000_000.0).serve() as emulator,
+        aiohttp.ClientSession(headers=HEADERS) as session,
+    ):
+        emulator.limits.set_writes(2, 0.6)
+        url = f"{emulator.api_url}/channels/{emulator.add_channel('mayor-villa')}/messages"
+        for _ in range(2):
+            assert ("5", 200) == (await _headers(session, "POST", url))[::2]
+        async with session.post(url, json={"content": "x"}) as answer:
+            body = await answer.json()
+            assert (429, 20028, 0.3) == (answer.status, body["code"], body["retry_after"])
+            assert ("shared", "2") == tuple(
+                answer.headers[f"X-RateLimit-{name}"] for name in ("Scope", "Remaining")
+            )
+        assert 0 == emulator.limits.invalid
 
 
 async def test_edge_has_no_via(post: Poster) -> None:
