@@ -2,6 +2,7 @@
 
 import { element } from "/markup.js";
 
+const NOTHING = ["Nothing here yet", "Agents read this channel. What they answer appears here."];
 const GROUP = 5 * 60 * 1000; // milliseconds within which one author's messages stand together
 
 // A message that became visible late has a smaller id: it goes where its id belongs.
@@ -11,7 +12,8 @@ export function place(log, made) {
   log.insertBefore(made, later ?? null);
 }
 
-export function regroup(log) {
+// `nothing`: title and sentence for a log without messages.
+export function regroup(log, nothing = NOTHING) {
   log.querySelectorAll(".day, .empty").forEach((one) => one.remove());
   let last = null;
   for (const one of log.querySelectorAll(".message")) {
@@ -27,7 +29,7 @@ export function regroup(log) {
     one.querySelector(".time").hidden = !together;
     last = one;
   }
-  if (!last) log.append(empty("Nothing here yet", "Agents read this channel. What they answer appears here."));
+  if (!last) log.append(empty(...nothing));
 }
 
 function day(at) {

@@ -18,6 +18,17 @@ export function element(tag, name = "", ...children) {
   return made;
 }
 
+// A drawing of lines on 24 by 24.
+export function icon(path) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  made.setAttribute("viewBox", "0 0 24 24");
+  made.setAttribute("aria-hidden", "true");
+  const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  line.setAttribute("d", path);
+  made.append(line);
+  return made;
+}
+
 function link(address) {
   const made = element("a", "", address);
   made.href = address;
@@ -53,9 +64,10 @@ function lines(text, names) {
 }
 
 // names(sign, id) gives the text of a mention: "@" and "@!" a user, "@&" a role, "#" a channel.
-// One line, for a quotation.
+// One line, for a quotation: without the signs of markup.
 export function plain(text, names) {
-  return text.replace(/<(@[!&]?|#)(\d+)>/g, (_, sign, id) => names(sign, id)).replace(/\s+/g, " ");
+  const bare = text.replace(/```(?:[a-z0-9+-]*\n)?|\*\*|~~|`|^(?:-# |> )/gim, "");
+  return bare.replace(/<(@[!&]?|#)(\d+)>/g, (_, sign, id) => names(sign, id)).replace(/\s+/g, " ").trim();
 }
 
 // The whole message.

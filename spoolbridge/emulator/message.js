@@ -1,28 +1,39 @@
-// One message as DOM nodes: who, when, what it answers, its files and reactions. Knows nothing of the page.
+// One message as DOM nodes: who, when, what it answers, its files, reactions and thread. Knows nothing of the
+// page: what its buttons do comes with it.
 
-import { element, markup, plain } from "/markup.js";
+import { file } from "/files.js";
+import { element, icon, markup, plain } from "/markup.js";
+import { closePicker, openPicker, reactions } from "/reactions.js";
 
 const REPLY = 19;
 const THREAD_CREATED = 18;
 const THREAD_STARTER = 21;
+const WRITTEN = [0, REPLY, 20, 23]; // types that somebody wrote; everything else is Discord's own
 const MINUTES = { hour: "2-digit", minute: "2-digit" };
-const ANSWER = "M10 7 5 12l5 5M5.5 12H14a5 5 0 0 1 5 5v1"; // the drawing of an arrow that turns back
+const DOTS = "M5 12v.01M12 12v.01M19 12v.01";
+const SMILE = "M12.5 3.5a8.5 8.5 0 1 0 8 8M8.5 14a4.4 4.4 0 0 0 7 0M9 9.5v.01M15 9.5v.01M18.5 2.5v6M15.5 5.5h6";
+const TURN = "M10 7 5 12l5 5M5.5 12H14a5 5 0 0 1 5 5v1"; // an arrow that turns back
+const BRANCH = "M6 4v9a4 4 0 0 0 4 4h8M14.5 13.5 18 17l-3.5 3.5";
 
 export const shownName = (user) => user.global_name ?? user.username;
 
-// One message. names(sign, id) gives the text of a mention, reply(message) is called by its button.
-export function drawMessage(message, { names, reply, fresh = false }) {
-  const made = element("article", `message${fresh ? " fresh" : ""}${message.type === REPLY ? " reply" : ""}`);
+// names(sign, id) gives the text of a mention. Called by buttons: reply(message), toggle(message, emoji),
+// enter(channel id), show(message); thread(message) is null where no thread can be started.
+export function drawMessage(message, { fresh = false, ...acts }) {
+  const about = message.type === REPLY || message.type === THREAD_STARTER;
+  const made = element("article", `message${fresh ? " fresh" : ""}${about ? " reply" : ""}`);
   made.id = `m${message.id}`;
   made.dataset.author = message.author.id;
   made.dataset.name = shownName(message.author);
   made.dataset.at = String(Date.parse(message.timestamp));
   made.append(face(message.author), time(message, "time", { ...MINUTES, hourCycle: "h23" }));
-  if (message.type === REPLY) made.append(quote(message, names));
-  made.append(header(message), content(message, names));
+  if (about) made.append(quote(message, acts));
+  made.append(header(message), content(message, acts));
   made.append(...message.attachments.map(file));
-  if (message.reactions?.length) made.append(reactions(message.reactions));
-  made.append(tools(message, reply));
+  const toggle = (emoji) => acts.toggle(message, emoji);
+  if (message.reactions?.length) made.append(reactions(message, { toggle, shownName }));
+  if (message.thread) made.append(begun(message.thread, acts.enter));
+  made.append(tools(message, acts, toggle));
   return made;
 }
 
@@ -48,11 +59,14 @@ function header(message) {
   return made;
 }
 
-function content(message, names) {
+function content(message, { names, enter }) {
   if (message.type === THREAD_CREATED) {
-    return element("p", "system", "started the thread ", element("b", "", message.content));
+    const name = element("button", "link", message.content);
+    name.type = "button";
+    name.onclick = () => enter(message.message_reference.channel_id);
+    return element("p", "system", "started the thread ", name);
   }
-  if (message.type === THREAD_STARTER) return element("p", "system", "began this thread from a message");
+  if (message.type === THREAD_STARTER) return element("p", "system", "began this thread");
   const stickers = (message.sticker_items ?? []).map((one) => `[sticker: ${one.name}]`);
   const text = message.content || stickers.join(" ");
   const made = markup(text, names);
@@ -61,71 +75,65 @@ function content(message, names) {
   return made;
 }
 
-function quote(message, names) {
+function quote(message, { names, show }) {
   const original = message.referenced_message;
   if (!original) return element("div", "quote", element("span", "", "The original message was deleted"));
   const text = plain(original.content, names) || "a file";
   const author = element("b", "", shownName(original.author));
   const made = element("button", "quote", author, element("span", "", text));
   made.type = "button";
-  made.setAttribute("aria-label", `In reply to ${shownName(original.author)}: ${text.slice(0, 80)}`);
-  made.onclick = () => document.getElementById(`m${original.id}`)?.scrollIntoView({ block: "center" });
+  const how = message.type === REPLY ? "In reply to" : "Began with";
+  made.setAttribute("aria-label", `${how} ${shownName(original.author)}: ${text.slice(0, 80)}`);
+  made.onclick = () => show(original);
   return made;
 }
 
-function file(attachment) {
-  const address = new URL(attachment.url);
-  const made = element("a");
-  made.href = address.pathname + address.search;
-  made.target = "_blank";
-  made.rel = "noopener";
-  if (/^image\/(png|jpe?g|gif|webp|avif)$/.test(attachment.content_type ?? "")) {
-    const image = element("img");
-    image.src = made.href;
-    image.alt = attachment.description ?? attachment.filename;
-    image.onload = () => {
-      image.dispatchEvent(new CustomEvent("grown", { bubbles: true, detail: image.clientHeight }));
-    };
-    made.className = "picture";
-    made.append(image);
-    return made;
+function begun(thread, enter) {
+  const count = thread.message_count;
+  const so = count ? `${count} message${count === 1 ? "" : "s"}` : "No messages yet";
+  const made = element("button", "begun", icon(BRANCH), element("b", "", thread.name), element("span", "", so));
+  made.type = "button";
+  made.setAttribute("aria-label", `Open the thread ${thread.name}, ${so}`);
+  made.onclick = () => enter(thread.id);
+  return made;
+}
+
+// On a desk the bar appears under the pointer; a touch has a button for it.
+function tools(message, { reply, thread }, toggle) {
+  const name = shownName(message.author);
+  const smile = tool("react", SMILE, "React", `React to ${name}`, () => openPicker(smile, toggle));
+  smile.setAttribute("aria-expanded", "false");
+  const bar = element("div", "bar", smile);
+  const written = WRITTEN.includes(message.type);
+  if (written) bar.append(tool("reply", TURN, "Reply", `Reply to ${name}`, () => reply(message)));
+  if (written && thread && !message.thread) {
+    bar.append(tool("thread", BRANCH, "Thread", `Start a thread from ${name}’s message`, () => thread(message)));
   }
-  made.className = "file";
-  made.append(icon("M7 3h7l4 4v14H7zM14 3v4h4M10 12h5M10 16h5"));
-  const length = element("span", "", size(attachment.size));
-  made.append(element("div", "", element("b", "", attachment.filename), length));
+  const made = element("div", "tools");
+  const more = tool("more", DOTS, "", `What to do with ${name}’s message`, () => {
+    more.setAttribute("aria-expanded", String(made.classList.toggle("open")));
+  });
+  more.className = "more";
+  more.setAttribute("aria-expanded", "false");
+  made.append(bar, more);
   return made;
 }
 
-function icon(path) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  made.setAttribute("viewBox", "0 0 24 24");
-  made.setAttribute("aria-hidden", "true");
-  const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  line.setAttribute("d", path);
-  made.append(line);
-  return made;
-}
-
-export function size(bytes) {
-  if (bytes < 1024) return `${bytes} bytes`;
-  return bytes < 1 << 20 ? `${(bytes / 1024).toFixed(1)} KiB` : `${(bytes / (1 << 20)).toFixed(1)} MiB`;
-}
-
-function reactions(list) {
-  const made = element("ul", "reactions");
-  made.setAttribute("aria-label", "Reactions");
-  for (const one of list) {
-    const emoji = element("span", "", one.emoji.name);
-    made.append(element("li", one.me ? "mine" : "", emoji, element("span", "", `${one.count}`)));
+// What a touch has opened.
+export function closeTools() {
+  closePicker();
+  for (const open of document.querySelectorAll(".tools.open")) {
+    open.classList.remove("open");
+    open.querySelector(".more").setAttribute("aria-expanded", "false");
   }
-  return made;
 }
 
-function tools(message, reply) {
-  const button = element("button", "", icon(ANSWER), element("span", "", "Reply"));
-  button.type = "button";
-  button.setAttribute("aria-label", `Reply to ${shownName(message.author)}`);
-  button.onclick = () => reply(message);
-  return element("div", "tools", button);
+function tool(key, drawing, word, label, act) {
+  const made = element("button", "", icon(drawing), element("span", "", word));
+  made.type = "button";
+  made.dataset.key = key;
+  made.title = label;
+  made.setAttribute("aria-label", label);
+  made.onclick = act;
+  return made;
 }

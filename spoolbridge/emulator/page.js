@@ -1,9 +1,14 @@
 // The chat page: one state object, drawn from what the emulator's feed says. No framework, no storage.
 
-import { CATEGORY, channelButton, inOrder, isThread, sign } from "/channels.js";
+import { answerTo, drawHumans, drawWords, newcomer, note, openBox, writer } from "/box.js";
+import {
+  CATEGORY, drawList, inOrder, isArchived, isThread, markList, sign, takesMessages, takesThreads, walkList,
+} from "/channels.js";
+import { askName } from "/dialog.js";
 import { empty, place, regroup } from "/log.js";
 import { element, plain } from "/markup.js";
-import { drawMessage, shownName, size } from "/message.js";
+import { closeTools, drawMessage, shownName } from "/message.js";
+import { markMine } from "/reactions.js";
 
 const NEAR = 120; // pixels from the end within which the log follows new messages
 
@@ -12,9 +17,9 @@ const state = {
   channels: new Map(), users: new Map(), roles: new Map(), // by id
   unread: new Set(), // ids of channels
   here: null, // id of the channel that is shown
-  reply: null, // id of the message that the box answers
   early: null, // what the feed said while a history is on its way
   added: [], // channels that the feed told of since the state was last asked for
+  begun: null, // id of a thread that was started here and that the feed has not told of yet
 };
 
 // ---- The emulator's side
@@ -25,6 +30,9 @@ async function ask(path, options) {
   if (!answer.ok) throw new Error(flat(body));
   return body;
 }
+
+const tell = (path, body) =>
+  ask(path, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
 
 function flat(body) {
   const found = JSON.stringify(body.errors ?? {}).match(/"message":\s*"((?:[^"\\]|\\.)*)"/);
@@ -40,7 +48,7 @@ async function load() {
   state.roles = new Map(said.roles.map((role) => [role.id, role]));
   [said.bot, ...said.humans].forEach((user) => state.users.set(user.id, user));
   drawHumans(said.humans);
-  if (!$("words").children.length) drawWords(said.words);
+  if (!$("words").children.length) drawWords(said.words, () => drawer(false));
   drawChannels();
   const wanted = location.hash.slice(1);
   const first = sorted()[0];
@@ -56,7 +64,7 @@ function listen() {
   feed.onerror = () => live(false);
   feed.onmessage = (event) => {
     const { what, about } = JSON.parse(event.data);
-    ({ added: channelAdded, removed: channelRemoved }[what] ?? heard)(about, what);
+    ({ added: channelAdded, updated: channelUpdated, removed: channelRemoved }[what] ?? heard)(about, what);
   };
 }
 
@@ -69,7 +77,14 @@ function channelAdded(channel) {
   state.added.push(channel);
   state.channels.set(channel.id, channel);
   drawChannels();
-  if (!state.here && channel.type !== CATEGORY) enter(channel.id);
+  if (state.begun === channel.id) enter(channel.id, true);
+  else if (!state.here && channel.type !== CATEGORY) enter(channel.id);
+}
+
+function channelUpdated(channel) {
+  state.channels.set(channel.id, channel);
+  drawChannels();
+  if (state.here === channel.id) drawPlace(channel);
 }
 
 function channelRemoved(channel) {
@@ -79,8 +94,14 @@ function channelRemoved(channel) {
   if (state.here === channel.id) enter(sorted()[0]?.id ?? null);
 }
 
+function meet(user) {
+  if (state.users.has(user.id)) return;
+  state.users.set(user.id, user);
+  if (!user.bot && !user.system) newcomer(user);
+}
+
 function heard(message, what) {
-  if (!message.author.bot && !state.users.has(message.author.id)) newcomer(message.author);
+  [message.author, ...Object.values(message.reactors ?? {}).flat()].forEach(meet);
   if (message.channel_id !== state.here) {
     if (what === "created") state.unread.add(message.channel_id);
     return drawUnread();
@@ -88,7 +109,7 @@ function heard(message, what) {
   if (state.early) return state.early.push([message, what]);
   const follow = atEnd();
   if (what === "deleted") byId(message.id)?.remove();
-  else if (byId(message.id)) byId(message.id).replaceWith(draw(message));
+  else if (byId(message.id)) redraw(message);
   else place($("log"), draw(message, true));
   regroup($("log"));
   if (follow || !byId(message.id)) toEnd();
@@ -102,34 +123,15 @@ function heard(message, what) {
 const sorted = () => inOrder(state.channels.values());
 
 function drawChannels() {
-  const focused = document.activeElement?.closest("#channels button")?.dataset.id;
-  const parts = [];
-  let category = null;
-  let list = element("ul");
-  for (const channel of sorted()) {
-    const thread = isThread(channel);
-    if (!thread && channel.parent_id !== category) {
-      parts.push(list, element("h2", "", state.channels.get(channel.parent_id)?.name ?? "Channels"));
-      list = element("ul");
-      category = channel.parent_id;
-    }
-    list.append(element("li", thread ? "thread" : "", channelButton(channel, () => enter(channel.id, true))));
-  }
-  $("channels").replaceChildren(...parts, list);
+  drawList($("channels"), sorted(), {
+    category: (id) => state.channels.get(id)?.name ?? "Channels",
+    open: (id) => enter(id, true),
+  });
   drawUnread();
-  if (focused) $("channels").querySelector(`[data-id="${focused}"]`)?.focus();
 }
 
 function drawUnread() {
-  for (const button of $("channels").querySelectorAll("button")) {
-    const unread = state.unread.has(button.dataset.id);
-    button.parentElement.classList.toggle("unread", unread);
-    button.querySelector(".dot")?.remove();
-    button.querySelector(".sr")?.remove();
-    if (unread) button.append(element("span", "dot"), element("span", "sr", "unread"));
-    if (button.dataset.id === state.here) button.setAttribute("aria-current", "page");
-    else button.removeAttribute("aria-current");
-  }
+  markList($("channels"), state.here, state.unread);
   const count = state.unread.size;
   $("open").querySelector(".dot").hidden = count === 0;
   $("open").setAttribute("aria-label", count ? `Channels, ${count} with unread messages` : "Channels");
@@ -137,34 +139,43 @@ function drawUnread() {
   document.title = `${count ? `(${count}) ` : ""}${name ? `#${name} · ` : ""}${$("guild").textContent}`;
 }
 
+// The head of the column and the box below it.
+function drawPlace(channel) {
+  $("box").hidden = !takesMessages(channel);
+  $("start").hidden = !takesThreads(channel);
+  $("name").replaceChildren(...(channel ? [sign(channel), channel.name] : ["No channels yet"]));
+  $("topic").textContent = channel?.topic ?? "";
+  if (!channel) return;
+  $("text").placeholder = `Message ${isThread(channel) ? channel.name : `#${channel.name}`}`;
+  const parent = isThread(channel) && state.channels.get(channel.parent_id);
+  if (!parent) return;
+  const back = element("button", "link", `#${parent.name}`);
+  back.type = "button";
+  back.onclick = () => enter(parent.id, true);
+  $("topic").replaceChildren("a thread in ", back, isArchived(channel) ? " · archived" : "");
+}
+
 async function enter(id, byHand = false) {
   state.here = id;
-  state.early = null;
+  state.early = state.begun = null;
   state.unread.delete(id);
   drawer(false);
   answerTo(null);
   drawUnread();
   const channel = state.channels.get(id);
-  $("box").hidden = !channel;
+  drawPlace(channel);
   if (!channel) {
-    $("name").textContent = "No channels yet";
     return $("log").replaceChildren(empty("Quiet in here", "Channels appear as soon as somebody makes one."));
   }
   history.replaceState(null, "", `#${id}`);
-  $("name").replaceChildren(sign(channel), channel.name);
-  $("topic").textContent = channel.topic ?? "";
-  $("text").placeholder = `Message #${channel.name}`;
   // What the feed says while the history is on its way would be lost under it: it waits, and comes after.
   const early = (state.early = []);
   const messages = await ask(`/_emulator/messages/${id}`);
   if (state.early !== early) return undefined;
   state.early = null;
-  // A screen reader hears what comes from now on, not the whole channel again.
-  $("log").setAttribute("aria-live", "off");
-  $("log").replaceChildren(...messages.map((message) => draw(message)));
-  regroup($("log"));
+  quietly(() => $("log").replaceChildren(...messages.map((message) => draw(message))));
+  regroup($("log"), takesMessages(channel) ? undefined : ["Posts only", "Each post is a thread in the list."]);
   toEnd();
-  requestAnimationFrame(() => $("log").setAttribute("aria-live", "polite"));
   early.forEach(([message, what]) => heard(message, what));
   if (byHand && matchMedia("(hover: hover)").matches) $("text").focus();
   return undefined;
@@ -187,7 +198,56 @@ function names(kind, id) {
   return `@${user ? shownName(user) : "unknown"}`;
 }
 
-const draw = (message, fresh = false) => drawMessage(message, { names, reply: answerTo, fresh });
+function draw(message, fresh = false) {
+  const made = drawMessage(message, {
+    names, fresh, toggle, show,
+    reply: (one) => {
+      closeTools();
+      answerTo(one, plain(one.content, names));
+    },
+    enter: (id) => state.channels.has(id) && enter(id, true),
+    thread: takesThreads(state.channels.get(message.channel_id)) ? startThread : null,
+  });
+  markMine(made, writer());
+  return made;
+}
+
+// A message that changed: what had the focus has it again.
+function redraw(message) {
+  const old = byId(message.id);
+  const key = old.contains(document.activeElement) && document.activeElement.dataset.key;
+  const made = draw(message);
+  quietly(() => old.replaceWith(made));
+  if (key) (made.querySelector(`[data-key="${CSS.escape(key)}"]`) ?? $("log")).focus({ preventScroll: true });
+}
+
+// A screen reader hears what is new, and not again what it has heard.
+function quietly(change) {
+  $("log").setAttribute("aria-live", "off");
+  change();
+  requestAnimationFrame(() => $("log").setAttribute("aria-live", "polite"));
+}
+
+function toggle(message, emoji) {
+  const body = { channel: message.channel_id, message: message.id, author: writer(), emoji };
+  tell("/_emulator/react", body).then(() => note(), (wrong) => note(wrong.message));
+}
+
+async function show(message) {
+  if (message.channel_id !== state.here) await enter(message.channel_id);
+  byId(message.id)?.scrollIntoView({ block: "center" });
+}
+
+function startThread(message = null) {
+  const words = message ? plain(message.content, names).slice(0, 40) : "";
+  const hint = message ? "What is written about this message stays together." : "A conversation of its own.";
+  askName({ title: "Start a thread", hint, button: "Start", value: words }, async (name) => {
+    const body = { channel: state.here, message: message?.id, author: writer(), name };
+    const { id } = await tell("/_emulator/thread", body);
+    state.begun = id;
+    if (state.channels.has(id)) enter(id, true);
+  });
+}
 
 const atEnd = (near = NEAR) => $("log").scrollHeight - $("log").scrollTop - $("log").clientHeight < near;
 
@@ -196,80 +256,7 @@ function toEnd() {
   $("newer").hidden = true;
 }
 
-// ---- The box
-
-function newcomer(human) {
-  state.users.set(human.id, human);
-  if (!human.system) $("human").append(new Option(shownName(human), human.username));
-}
-
-function drawHumans(humans) {
-  const chosen = $("human").value;
-  $("human").replaceChildren(...humans.map((human) => new Option(shownName(human), human.username)));
-  if (humans.some((human) => human.username === chosen)) $("human").value = chosen;
-}
-
-function drawWords(words) {
-  for (const { word, meaning } of words) {
-    const button = element("button", "", element("code", "", word), element("span", "", meaning));
-    button.type = "button";
-    button.onclick = () => {
-      $("text").value = word;
-      drawer(false);
-      $("text").focus();
-    };
-    $("words").append(element("li", "", button));
-  }
-}
-
-function answerTo(message) {
-  state.reply = message?.id ?? null;
-  $("answering").hidden = !message;
-  if (!message) return;
-  const text = plain(message.content, names);
-  $("answering").querySelector("span").textContent = `Replying to ${shownName(message.author)}: ${text}`;
-  $("text").focus();
-}
-
-function note(text = "") {
-  $("note").textContent = text;
-  $("note").hidden = !text;
-}
-
-function grow() {
-  $("text").style.height = "auto";
-  $("text").style.height = `${Math.min($("text").scrollHeight, 200)}px`;
-}
-
-function attach() {
-  const chosen = $("file").files[0];
-  $("attached").hidden = !chosen;
-  $("attached").querySelector("span").textContent = chosen ? `${chosen.name} · ${size(chosen.size)}` : "";
-  $("text").focus();
-}
-
-async function say(event) {
-  event.preventDefault();
-  const chosen = $("file").files[0];
-  const text = $("text").value.trim();
-  if (!text && !chosen) return;
-  const body = new FormData();
-  const said = { channel: state.here, author: $("human").value, text, reply_to: state.reply };
-  body.append("payload_json", JSON.stringify(said));
-  if (chosen) body.append("files[0]", chosen, chosen.name);
-  try {
-    const answer = await ask("/_emulator/say", { method: "POST", body });
-    note(answer.armed ? `Armed: the bot’s next message here meets ${answer.armed}` : "");
-    $("text").value = "";
-    $("file").value = "";
-    attach();
-    answerTo(null);
-    grow();
-    toEnd();
-  } catch (wrong) {
-    note(wrong.message);
-  }
-}
+// ---- The page around
 
 function drawer(open) {
   $("side").classList.toggle("open", open);
@@ -277,17 +264,10 @@ function drawer(open) {
   if (open) $("channels").querySelector("[aria-current]")?.focus();
 }
 
-$("box").onsubmit = say;
-$("text").oninput = grow;
-$("text").onkeydown = (event) => {
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) say(event);
-};
-$("file").onchange = attach;
-$("answering").querySelector("button").onclick = () => answerTo(null);
-$("attached").querySelector("button").onclick = () => {
-  $("file").value = "";
-  attach();
-};
+openBox({ here: () => state.here, ask, after: toEnd });
+walkList($("channels"));
+document.addEventListener("writer", () => markMine($("log"), writer()));
+$("start").onclick = () => startThread();
 $("newer").onclick = toEnd;
 $("log").onscroll = () => atEnd() && ($("newer").hidden = true);
 $("log").addEventListener("grown", (event) => atEnd(NEAR + event.detail) && toEnd());
@@ -295,13 +275,6 @@ $("open").onclick = () => drawer(true);
 $("close").onclick = () => {
   drawer(false);
   $("open").focus();
-};
-$("channels").onkeydown = (event) => {
-  const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (!by || event.altKey) return;
-  event.preventDefault();
-  const all = [...$("channels").querySelectorAll("button")];
-  all[(all.indexOf(document.activeElement) + by + all.length) % all.length].focus();
 };
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") {
@@ -315,6 +288,7 @@ document.addEventListener("keydown", (event) => {
 });
 document.addEventListener("pointerdown", (event) => {
   if ($("side").classList.contains("open") && !event.target.closest("#side")) drawer(false);
+  if (!event.target.closest(".tools")) closeTools();
 });
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden && state.unread.delete(state.here)) drawUnread();

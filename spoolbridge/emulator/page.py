@@ -37,8 +37,8 @@ HISTORY = 200  # messages that the page shows of a channel when it opens it
 BACKLOG = 1000  # events that one page may lag behind before its stream ends and it starts afresh
 HEARTBEAT = 15.0  # seconds between comments on an idle stream, so that a dead page is noticed
 SCRIPTS = (
-    "page.js", "box.js", "channels.js", "files.js", "log.js", "markup.js", "message.js", "reactions.js",
-    "starting.js",
+    "page.js", "box.js", "channels.js", "dialog.js", "files.js", "log.js", "markup.js", "message.js",
+    "reactions.js",
 )  # fmt: skip
 FILES = {
     "/": ("page.html", "text/html"),
@@ -49,8 +49,8 @@ NOSNIFF = {"X-Content-Type-Options": "nosniff"}
 # What a stranger uploaded must not run as a page of this origin.
 SANDBOX = {"Content-Security-Policy": "default-src 'none'; sandbox", **NOSNIFF}
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Body = dict[str, Any]
@@ -147,7 +147,8 @@ class Page:
     def _message(self, message: Message) -> dict[str, Any]:
         """A message as the API shows it, and who reacted, which the API tells one emoji at a time."""
         shown = Viewer(self.guild, self.transport.url, blanking=False).message(message)
-        who = {key: [str(one) for one in users] for key, users in message.reactions.items()}
+        users = self.guild.users
+        who = {key: [render.user(users[one]) for one in some] for key, some in message.reactions.items()}
         return shown | {"reactors": who}
 
     async def _messages(self, request: web.Request) -> web.Response:
@@ -254,6 +255,13 @@ class Page:
 
     def _tell(self, what: str, about: Message | Channel) -> None:
         shown = self._message(about) if isinstance(about, Message) else render.channel(self.guild, about)
+        self._send(what, shown)
+        thread = self.guild.by_id.get(about.channel_id) if isinstance(about, Message) else None
+        start = self.guild.message(thread.parent_id or 0, thread.id) if thread is not None else None
+        if start is not None:
+            self._send("changed", self._message(start))  # it shows how many messages its thread has
+
+    def _send(self, what: str, shown: dict[str, Any]) -> None:
         event = f"data: {json.dumps({'what': what, 'about': shown})}\n\n"
         for stream in list(self._streams):
             if stream.full():

@@ -60,7 +60,7 @@ class Api:
         }
         url = (base or self.emulator.api_url) + path
         async with self.session.request(method, url, headers=headers, **more) as answer:
-            json = answer.headers.get("Content-Type") == "application/json"
+            json = answer.content_type == "application/json"
             return Raw(answer.status, answer.headers, await answer.json() if json else await answer.text())
 
     async def post(self, channel: int | None = None, /, **body: Any) -> Raw:
