@@ -95,7 +95,8 @@ def response(request: web.Request, answered: Answered) -> web.Response:
     made = web.Response(body=body, status=answered.status, headers=_headers(answered))
     if answered.closes:
         made.force_close()
-    if len(answered.body) >= GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
+    takes = "gzip" in request.headers.get("Accept-Encoding", "")
+    if takes and answered.content_type == "application/json" and len(answered.body) >= GZIP_FROM:
         made.enable_compression(web.ContentCoding.gzip)
     return made
 

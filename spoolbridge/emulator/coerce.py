@@ -11,6 +11,8 @@ def integer(path: str, value: Any) -> int:
     """A whole number. Raises RefusalError 50035."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdecimal() and len(value) < 20:
         return int(value)
     raise invalid(path, "NUMBER_TYPE_COERCE", f'Value "{value}" is not int.')

@@ -17,6 +17,10 @@ MAX_TEXT = 6000  # code points of all embeds together
 MAX_URL = 2048
 TEXTS = {"title": 256, "description": 4096}
 INNER = {("footer", "text"): 2048, ("author", "name"): 256}
+#: What a caller may set; Discord drops the rest without a word.
+KEPT = (
+    "title", "description", "url", "timestamp", "color", "footer", "image", "thumbnail", "author", "fields",
+)  # fmt: skip
 FIELD = {"name": 256, "value": 1024}
 
 Embed = Mapping[str, Any]
@@ -37,7 +41,7 @@ def check(value: Any) -> tuple[Embed, ...]:
     if total > MAX_TEXT:
         message = f"Embed size exceeds maximum size of {MAX_TEXT}"
         raise invalid("embeds", "MAX_EMBED_SIZE_EXCEEDED", message)
-    return tuple({**embed, "type": "rich"} for embed in embeds)
+    return tuple({"type": "rich", **{key: embed[key] for key in KEPT if key in embed}} for embed in embeds)
 
 
 def _texts(path: str, embed: Embed) -> Iterator[tuple[str, str, int]]:

@@ -23,6 +23,8 @@ Kinds for `add`, with their details:
     unauthorized (from then on)                            down (seconds)
     body (text, status, commit): another text as JSON      new_hash: of the rate limit, from then on
     revoke (bits, of the channel, VIEW_CHANNEL if not said) and remove_channel happen just before the request
+
+A message's file is GET /attachments/{channel}/{file}/{name}.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from spoolbridge.emulator import bodies, coerce, objects, refusals, render
+from spoolbridge.emulator.answers import PLAIN, Answered
 from spoolbridge.emulator.faults import TYPED, WORDS
 from spoolbridge.emulator.guild import Guild
 from spoolbridge.emulator.objects import Channel, Message, Upload
@@ -114,8 +115,11 @@ class Page:
         headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache", **NOSNIFF}
         return web.Response(text=text, content_type=kind, headers=headers)
 
-    async def _attachment(self, request: web.Request) -> web.Response:
+    async def _attachment(self, request: web.Request) -> web.StreamResponse:
         """A file of a message, as Discord's CDN gives it: signed, for a while, without a token."""
+        return await self.transport.file(request, self._content(request))
+
+    def _content(self, request: web.Request) -> Answered:
         wanted = request.match_info
         good = render.is_good(request.rel_url.raw_path, request.query, self.guild.clock())
         channel = int(wanted["channel"]) if wanted["channel"].isdecimal() else 0
@@ -123,8 +127,8 @@ class Page:
             for file in message.attachments:
                 if str(file.id) == wanted["file"]:
                     kind = file.content_type or "application/octet-stream"
-                    return web.Response(body=file.data, headers={"Content-Type": kind, **SANDBOX})
-        return web.Response(status=404, text="This content is no longer available.")
+                    return Answered(200, file.data, SANDBOX, content_type=kind, edge=True)
+        return Answered(404, b"This content is no longer available.", content_type=PLAIN, edge=True)
 
     async def _state(self, request: web.Request) -> web.Response:
         guild = self.guild

@@ -140,7 +140,7 @@ def thread(guild: Guild, shown: Channel) -> JSON:
         "applied_tags": [str(tag) for tag in shown.applied_tags],
         "thread_metadata": {
             "archived": shown.archived,
-            "archive_timestamp": iso(shown.changed_at),
+            "archive_timestamp": iso(shown.changed_at, digits=6),
             "auto_archive_duration": shown.auto_archive,
             "locked": shown.locked,
             "create_timestamp": iso(seconds_of(shown.id)),

@@ -170,7 +170,7 @@ def _archived(call: Call, channel: Channel, *, private: bool) -> Reply:
     found = [
         thread
         for thread in _of(call, channel, private=private)
-        if before is None or thread.changed_at < before
+        if before is None or _micros(thread.changed_at) < before
     ]
     found.sort(key=lambda thread: (-thread.changed_at, -thread.id))
     return Reply(_listed(call, found[:limit]) | {"has_more": len(found) > limit})
@@ -197,15 +197,20 @@ def _limit(call: Call) -> int:
     return call.number("limit", default=50, least=2, most=100)
 
 
-def _moment(value: str | None) -> float | None:
-    """Seconds of an ISO 8601 time; None where none is given. Raises RefusalError 50035."""
+def _moment(value: str | None) -> int | None:
+    """Microseconds of an ISO 8601 time, since 1970; None where none is given. Raises RefusalError 50035."""
     if value is None:
         return None
     try:
-        return datetime.fromisoformat(value).timestamp()
+        return _micros(datetime.fromisoformat(value).timestamp())
     except ValueError:
         message = f'Value "{value}" is not an ISO8601 datetime.'
         raise invalid("before", "DATE_TIME_TYPE_PARSE", message) from None
+
+
+def _micros(seconds: float) -> int:
+    """What the times that a client is told are exact to: two cursors never differ by less."""
+    return round(seconds * 1_000_000)
 
 
 ARCHIVED = "/channels/{channel}/threads/archived"

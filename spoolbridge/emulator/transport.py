@@ -25,6 +25,7 @@ from spoolbridge.emulator.refusals import RefusalError
 from spoolbridge.emulator.render import Viewer
 from spoolbridge.emulator.routes import Call, Found, Table
 
+DROPS = frozenset({"drop_before", "drop_after", "down"})  # faults after which nothing is answered
 VERSIONS = ("v9", "v10")
 
 
@@ -86,12 +87,26 @@ class Transport:
         answered = await self._decide(exchange)
         self.limits.count(answered.status, answered.scope, self.guild.clock())
         answered = replace(answered, date=self.guild.clock(), closes=self._closes(request))
-        fault = exchange.fault
-        if fault is not None and fault.kind in ("drop_before", "drop_after", "down"):
-            return await self._drop(request, fault)
-        self._note(exchange, status=answered.status)
+        if exchange.fault is None or exchange.fault.kind not in DROPS:
+            self._note(exchange, status=answered.status)
+        return await self._send(request, exchange.fault, answered)
+
+    async def file(self, request: web.Request, answered: Answered) -> web.StreamResponse:
+        """A file of a message, or what a scripted fault makes of it: without a token, from another server."""
+        fault = self.faults.scripted("GET", request.path)
+        answered = replace(answered, date=self.guild.clock())
+        if fault is not None and not fault.commits:
+            answered = await self._instead(fault) or answered
+        return await self._send(request, fault, answered)
+
+    async def _send(
+        self, request: web.Request, fault: Fault | None, answered: Answered
+    ) -> web.StreamResponse:  # fmt: skip
+        """The answer, as whole as its fault leaves it."""
         if fault is None:
             return answers.response(request, answered)
+        if fault.kind in DROPS:
+            return await self._drop(request, fault)
         if fault.kind == "delay" and fault.commits:
             await self.pause(fault.seconds)
         if fault.kind == "truncated":

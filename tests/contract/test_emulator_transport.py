@@ -130,6 +130,33 @@ async def test_changes_while_it_runs(post: Poster) -> None:
     assert {} == post.emulator.guild.channels
 
 
+@pytest.mark.parametrize(
+    ("kind", "details", "seen"),
+    [
+        ("delay", {"seconds": 0.01}, (200, 5000)),
+        ("status", {"status": 404}, (404, None)),
+        ("status", {"status": 503}, (503, None)),
+        ("truncated", {}, "ClientPayloadError"),
+        # The client silently tries a GET again whose connection broke.
+        ("drop_before", {"times": 2}, "ServerDisconnectedError"),
+    ],
+)
+async def test_faults_of_files(post: Poster, kind: str, details: dict[str, Any], seen: Any) -> None:
+    """A message's file can fail to come too, once; then it is there."""
+    post.emulator.say("mayor-villa", "look", files=[("a.bin", b"x" * 5000)])
+    url = post.emulator.messages("mayor-villa")[0]["attachments"][0]["url"]
+    post.emulator.fail(method="GET", route="/attachments/{channel}/{file}/{name}", kind=kind, **details)
+    found: list[Any] = []
+    for _ in range(2):
+        try:
+            async with post.session.get(url) as answer:
+                data = await answer.read()
+                found.append((answer.status, len(data) if answer.status == 200 else None))
+        except aiohttp.ClientError as wrong:
+            found.append(type(wrong).__name__)
+    assert [seen, (200, 5000)] == found
+
+
 async def test_new_hash() -> None:
     """A bucket's hash changes while it runs, and what was taken from it stays taken."""
     async with (

@@ -16,7 +16,9 @@ from spoolbridge.emulator import permissions
 from spoolbridge.emulator.form import read
 from spoolbridge.emulator.guild import Guild
 from spoolbridge.emulator.mentions import Mentions, allowed, everything
+from spoolbridge.emulator.objects import User
 from spoolbridge.emulator.permissions import Overwrite, effective
+from spoolbridge.emulator.picture import dots
 from spoolbridge.emulator.refusals import RefusalError
 from spoolbridge.emulator.rest_messages import nearest
 from spoolbridge.emulator.snowflake import Snowflakes, iso, seconds_of
@@ -245,3 +247,52 @@ def test_pages_against_their_definition(count: int, limit: int, cursor: str, whe
         assert sorted(sorted(eligible, key=lambda i: abs(i - at))[:limit]) == page
     elif history:
         assert at in page
+
+
+class TestPictures:
+    @pytest.mark.parametrize(
+        ("data", "size"),
+        [
+            (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\1\0\0\0\0\x02", (256, 2)),
+            (b"GIF89a\x03\0\x04\0", (3, 4)),
+            # An application's segment and a comment before the frame.
+            (
+                b"\xff\xd8\xff\xe0\0\x04ab\xff\xfe\0\x03c\xff\xc2\0\x11\x08\0\x05\0\x06" + b"\0" * 8,
+                (6, 5),
+            ),
+            (b"\xff\xd8\xff\xc4\0\x08\0\0\0\0\0\0", None),
+            (b"\xff\xd8\xff\xe0\0\x00", None),
+            (b"\x89PNG\r\n\x1a\n", None),
+            (b"GIF89a", None),
+            (b"text", None),
+            (b"", None),
+        ],
+    )
+    def test_dots(self, data: bytes, size: tuple[int, int] | None) -> None:
+        """Width and height are read from where each format has them, and from nothing that ends before."""
+        assert size == dots(data)
+
+    @given(st.binary(max_size=64), st.sampled_from([b"", b"\xff\xd8", b"GIF87a", b"\x89PNG\r\n\x1a\n"]))
+    def test_any_bytes(self, data: bytes, begin: bytes) -> None:
+        """No bytes make it fail or go on for ever."""
+        dots(begin + data)
+
+
+class TestThreads:
+    def test_writers_are_members(self) -> None:
+        """Who writes in a thread is in it; a webhook's name is nobody's."""
+        made = guild()
+        thread = made.start_thread(made.add_channel("mayor-villa"), "story", made.humans[0])
+        made.write(thread.id, made.humans[1], "hello")
+        made.write(thread.id, User(1, "hook", bot=True), "beep")
+        assert {human.id for human in made.humans} == made.by_id[thread.id].members
+
+    def test_listeners_hear_what_people_see(self) -> None:
+        """A channel's change is told where somebody could see it, and only there."""
+        made = guild()
+        channel = made.add_channel("mayor-villa")
+        heard: list[str] = []
+        made.listeners.append(lambda what, about: heard.append(what))
+        made.change_channel(channel.id, position=3)
+        made.change_channel(channel.id, topic="stone")
+        assert ["updated"] == heard

@@ -180,3 +180,24 @@ def test_ban() -> None:
     limits.count(401, "", NOW + 602)
     assert 3600.0 == limits.banned(NOW + 602)
     assert 0.0 == limits.banned(NOW + 602 + 3600)
+
+
+def test_threads_share() -> None:
+    """Both ways of starting a thread take from one bucket, whose refusal is shared and no step to a ban."""
+    limits = Limits()
+    for method, template in (("POST", "/channels/{channel}/threads"), ("POST", f"{MESSAGES}/{{message}}/threads")):
+        for _ in range(25):
+            take(limits, NOW, method=method, template=template)
+    told = refused(limits, NOW, template="/channels/{channel}/threads").headers
+    assert "shared" == told["X-RateLimit-Scope"]
+
+
+def test_hash_changes_alone() -> None:
+    """Another hash is no other bucket: what was taken stays taken, in every channel."""
+    limits = Limits()
+    old = [take(limits, NOW, major=major).headers(NOW) for major in ("1", "2")]
+    limits.new_hash("POST", MESSAGES)
+    new = [take(limits, NOW, major=major).headers(NOW) for major in ("1", "2")]
+    assert ["3", "3"] == [headers["X-RateLimit-Remaining"] for headers in new]
+    assert new[0] == new[1]
+    assert old[0]["X-RateLimit-Bucket"] != new[0]["X-RateLimit-Bucket"]
