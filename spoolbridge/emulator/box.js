@@ -31,7 +31,7 @@ const choice = (human) => new Option(shownName(human), human.username);
 export function newcomer(human) {
   const known = [...$("human").options].find((one) => one.value === human.username);
   if (known) known.textContent = shownName(human);
-  else $("human").lastElementChild.before(choice(human));
+  else $("human").insertBefore(choice(human), $("human").lastElementChild);
 }
 
 function be(username) {

@@ -46,8 +46,11 @@ async function load() {
   // A channel made while this answer was on its way is not in it.
   state.channels = new Map([...said.channels, ...state.added].map((channel) => [channel.id, channel]));
   state.roles = new Map(said.roles.map((role) => [role.id, role]));
-  [said.bot, ...said.humans].forEach((user) => state.users.set(user.id, user));
-  drawHumans(said.humans);
+  const known = [said.bot, ...said.humans];
+  // Nor is somebody who wrote meanwhile.
+  const met = [...state.users.values()].filter((user) => !known.some((one) => one.id === user.id));
+  known.forEach((user) => state.users.set(user.id, user));
+  drawHumans([...said.humans, ...met.filter((user) => !user.bot && !user.system)]);
   if (!$("words").children.length) drawWords(said.words, () => drawer(false));
   drawChannels();
   const wanted = location.hash.slice(1);

@@ -415,6 +415,23 @@ async def test_said_while_the_history_loads(emulator: Emulator, page: Page) -> N
     await expect(message(page, "in between")).to_be_visible()
 
 
+async def test_somebody_writes_while_the_page_loads(emulator: Emulator, page: Page) -> None:
+    """Who writes before the page knows anybody can be written as all the same."""
+
+    async def hold(route: Route) -> None:
+        answer = await route.fetch()
+        emulator.say("mayor-villa", "first!", author="eve")
+        await expect(page.get_by_label("Write as").get_by_role("option")).to_have_text(["eve"])
+        await route.fulfill(response=answer)
+
+    await page.route("**/_emulator/state", hold)
+    await page.reload()
+    await expect(page.get_by_label("Write as")).to_have_value("nic")
+    options = page.get_by_label("Write as").get_by_role("option")
+    await expect(options).to_have_text(["Nic", "Ada", "eve", "Somebody new…"])
+    await expect(message(page, "first!")).to_be_visible()
+
+
 async def test_phone(emulator: Emulator, phone: Page) -> None:
     """At 320 pixels nothing scrolls sideways, and the channels are one touch away."""
     emulator.say("mayor-villa", "x" * 300, files=[("a-very-long-name-" * 6 + ".bin", b"x")])
