@@ -7,7 +7,7 @@ takes nothing from who may not manage threads: 160005.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from spoolbridge.emulator import coerce, objects, refusals, render
@@ -25,6 +25,7 @@ from spoolbridge.emulator.permissions import (
 from spoolbridge.emulator.refusals import invalid
 from spoolbridge.emulator.rest_messages import check_uploads, post
 from spoolbridge.emulator.routes import Call, Reply, Route
+from spoolbridge.emulator.snowflake import moment
 
 MAX_NAME = 100  # code points
 ARCHIVE_AFTER = (60, 1440, 4320, 10080)  # minutes
@@ -166,11 +167,11 @@ def archived_private(call: Call) -> Reply:
 
 def _archived(call: Call, channel: Channel, *, private: bool) -> Reply:
     limit = _limit(call)
-    before = _moment(call.query.get("before"))
+    before = _before(call.query.get("before"))
     found = [
         thread
         for thread in _of(call, channel, private=private)
-        if before is None or _micros(thread.changed_at) < before
+        if before is None or moment(thread.changed_at) < before
     ]
     found.sort(key=lambda thread: (-thread.changed_at, -thread.id))
     return Reply(_listed(call, found[:limit]) | {"has_more": len(found) > limit})
@@ -197,20 +198,16 @@ def _limit(call: Call) -> int:
     return call.number("limit", default=50, least=2, most=100)
 
 
-def _moment(value: str | None) -> int | None:
-    """Microseconds of an ISO 8601 time, since 1970; None where none is given. Raises RefusalError 50035."""
+def _before(value: str | None) -> datetime | None:
+    """An ISO 8601 time, UTC where it names no offset. Raises RefusalError 50035."""
     if value is None:
         return None
     try:
-        return _micros(datetime.fromisoformat(value).timestamp())
+        found = datetime.fromisoformat(value)
     except ValueError:
         message = f'Value "{value}" is not an ISO8601 datetime.'
         raise invalid("before", "DATE_TIME_TYPE_PARSE", message) from None
-
-
-def _micros(seconds: float) -> int:
-    """What the times that a client is told are exact to: two cursors never differ by less."""
-    return round(seconds * 1_000_000)
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 ARCHIVED = "/channels/{channel}/threads/archived"

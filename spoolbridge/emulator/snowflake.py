@@ -52,7 +52,11 @@ def seconds_of(snowflake: int) -> float:
     return ((snowflake >> 22) + EPOCH_MS) / 1000
 
 
+def moment(seconds: float, *, digits: int = 6) -> datetime:
+    """A time as a client is told it: what it says as a cursor must compare equal."""
+    return datetime.fromtimestamp(round(seconds, digits), UTC)
+
+
 def iso(seconds: float, *, digits: int = 3) -> str:
     """A moment as Discord writes it: 2026-01-01T00:00:00.123000+00:00, exact to `digits`."""
-    moment = datetime.fromtimestamp(round(seconds, digits), UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond:06d}+00:00"
+    return moment(seconds, digits=digits).isoformat(timespec="microseconds")

@@ -12,7 +12,6 @@ from spoolbridge.emulator import Emulator
 from spoolbridge.emulator.answers import Answered
 from spoolbridge.emulator.refusals import RefusalError
 from spoolbridge.emulator.transport import Exchange, Transport
-from tests.support import schemas
 from tests.support.raw import Api, Checked, Clock
 
 
@@ -25,27 +24,16 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Checked]:
     found = Checked()
     carry_out = Transport._carry_out
 
-    def look(self: Transport, exchange: Exchange, status: int, body: bytes) -> None:
-        method, route = exchange.request.method, self.seen[exchange.index].route
-        try:
-            schema = schemas.of(method, route, status)
-        except KeyError as missing:
-            found.broken.append(f"no schema: {missing}")
-            return
-        found.seen.add((method, route, status))
-        wrong = [] if schema is None and not body else ["a body where none belongs"]
-        if schema is not None:
-            wrong = schemas.problems(schema, json.loads(body))
-        found.broken.extend(f"{method} {route} {status} {problem}" for problem in wrong)
-
     async def looked_at(self: Transport, exchange: Exchange) -> Answered:
+        method = exchange.request.method
         try:
             answered = await carry_out(self, exchange)
         except RefusalError as refusal:
-            look(self, exchange, refusal.status, json.dumps(refusal.body).encode())
+            body = json.dumps(refusal.body).encode()
+            found.look(method, self.seen[exchange.index].route, refusal.status, body)
             raise
         if not answered.edge:
-            look(self, exchange, answered.status, answered.body)
+            found.look(method, self.seen[exchange.index].route, answered.status, answered.body)
         return answered
 
     monkeypatch.setattr(Transport, "_carry_out", looked_at)

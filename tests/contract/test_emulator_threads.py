@@ -198,7 +198,9 @@ class TestArchived:
         assert threads[::-1] == found
         assert [True, True, False] == more
 
-    @pytest.mark.parametrize("before", ["2026-11-18T13:06:40Z", "2026-11-18T15:06:40+02:00"])
+    @pytest.mark.parametrize(
+        "before", ["2026-11-18T13:06:40Z", "2026-11-18T15:06:40+02:00", "2026-11-18T13:06:40"]
+    )
     async def test_before(self, api: Api, threads: list[int], before: str) -> None:
         """`before` excludes its own moment and takes any offset; what is no time is refused."""
         assert [str(threads[0])] == [one["id"] for one in (await self.listed(api, before=before))["threads"]]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 
 from spoolbridge.emulator import Emulator
+from tests.support import schemas
 
 AGENT = "DiscordBot (https://example.org, 1)"
 NOW = 1_795_000_000.0  # seconds since 1970
@@ -19,6 +21,20 @@ class Checked:
 
     seen: set[tuple[str, str, int]] = field(default_factory=set)
     broken: list[str] = field(default_factory=list)
+
+    def look(self, method: str, route: str, status: int, body: bytes) -> None:
+        """Hold one answer against its schema; that there is none is a fault too."""
+        try:
+            schema = schemas.of(method, route, status)
+        except KeyError as missing:
+            self.broken.append(f"no schema: {missing}")
+            return
+        self.seen.add((method, route, status))
+        if schema is None:
+            wrong = ["a body where none belongs"] if body else []
+        else:
+            wrong = schemas.problems(schema, json.loads(body))
+        self.broken.extend(f"{method} {route} {status} {problem}" for problem in wrong)
 
 
 class Clock:
@@ -60,8 +76,8 @@ class Api:
         }
         url = (base or self.emulator.api_url) + path
         async with self.session.request(method, url, headers=headers, **more) as answer:
-            json = answer.content_type == "application/json"
-            return Raw(answer.status, answer.headers, await answer.json() if json else await answer.text())
+            read = answer.json if answer.content_type == "application/json" else answer.text
+            return Raw(answer.status, answer.headers, await read())
 
     async def post(self, channel: int | None = None, /, **body: Any) -> Raw:
         return await self("POST", f"/channels/{channel or self.channel}/messages", json=body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from spoolbridge.emulator.permissions import Overwrite, effective
 from spoolbridge.emulator.picture import dots
 from spoolbridge.emulator.refusals import RefusalError
 from spoolbridge.emulator.rest_messages import nearest
-from spoolbridge.emulator.snowflake import Snowflakes, iso, seconds_of
+from spoolbridge.emulator.snowflake import Snowflakes, iso, moment, seconds_of
 
 NOW = 1_795_000_000.0  # seconds since 1970
 
@@ -48,6 +49,11 @@ class TestSnowflakes:
     def test_known_id(self) -> None:
         """Discord's own example: the time is the upper 42 bits after 2015."""
         assert "2016-04-30T11:18:25.796000+00:00" == iso(seconds_of(175928847299117063))
+
+    @given(st.floats(min_value=NOW, max_value=NOW + 1e6))
+    def test_a_cursor_is_its_own_moment(self, seconds: float) -> None:
+        """A time that a client sends back is the one that it was told, whatever a float makes of it."""
+        assert moment(seconds) == datetime.fromisoformat(iso(seconds, digits=6))
 
     def test_clock_stands_still(self) -> None:
         """Ids grow where the clock does not, also beyond the 4,096 of a millisecond."""
