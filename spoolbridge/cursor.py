@@ -85,6 +85,11 @@ class Cursor:
         return None if position is None else position.floor
 
     @property
+    def reached(self) -> int | None:
+        """The highest id that the delivery is done with; None: never begun."""
+        return None if self._position is None else self._position.high
+
+    @property
     def intended(self) -> frozenset[int]:
         """The ids that were about to be handed over."""
         return frozenset() if self._position is None else self._position.intended
@@ -158,6 +163,10 @@ class Cursors:
             if key not in self._cursors:
                 self._cursors[key] = Cursor(*key, directory=self._directory, handed=self._handed)
             return self._cursors[key]
+
+    def began(self, channel_id: int, delivery: str) -> int | None:
+        """The id behind which that channel was begun; None: never."""
+        return self._handed.began(delivery, channel_id)
 
     def of(self, delivery: str) -> Iterator[Cursor]:
         """Every cursor of that delivery that has a file."""

@@ -37,6 +37,14 @@ class Delivery(ABC):
         """The id after which to fetch, the overlap already taken off; None: `begin` was never called."""
         return self._cursors(channel.id, self.name).position
 
+    def reached(self, channel: Channel) -> int | None:
+        """The highest id that is done with there; None: `begin` was never called."""
+        return self._cursors(channel.id, self.name).reached
+
+    def began(self, channel: Channel) -> int | None:
+        """The id that `begin` was called with there for the first time; None: it never was."""
+        return self._cursors.began(channel.id, self.name)
+
     def begin(self, channel: Channel, after: int) -> None:
         """Start in this channel behind the id `after`; a second time changes nothing."""
         self._cursors(channel.id, self.name).begin(after)

@@ -52,12 +52,20 @@ class Handed:
         Raises OSError with nothing noted.
         """
         with self._lock:
-            if delivery not in self._began:
-                self._began[delivery] = _firsts(_pairs(_began_name(delivery), self._directory))
-            known = self._began[delivery]
+            known = self._known(delivery)
             if channel_id not in known:
                 self._append(_began_name(delivery), b"%d %d\n" % (channel_id, after))
                 known[channel_id] = after
+
+    def began(self, delivery: str, channel_id: int) -> int | None:
+        """The id that `begin` noted; None: none. Raises OSError."""
+        with self._lock:
+            return self._known(delivery).get(channel_id)
+
+    def _known(self, delivery: str) -> dict[int, int]:
+        if delivery not in self._began:
+            self._began[delivery] = _firsts(_pairs(_began_name(delivery), self._directory))
+        return self._began[delivery]
 
     def record(self, delivery: str, channel_id: int, ids: Iterable[int]) -> None:
         """List these ids, durably: one write and one fsync for those of a day. Raises OSError."""

@@ -1,9 +1,9 @@
 """Inbound: fetch, deliver, advance.
 
-Each cycle asks the guild which channels and threads have a new last message, fetches those from the
-oldest position that one of the deliveries has there, and hands every page to every delivery, once
-what was attached is on disk. That hint is only a hint: each place is also fetched at the first cycle
-and every ten minutes.
+Each look asks the guild which channels and threads have a new last message and begins a visit to each
+of those, and to a few others whose turn it is, for that hint is only a hint. A visit fetches from the
+oldest position that one of the deliveries has there, and hands every page to every delivery, once what
+was attached is on disk. It takes as long as it takes: the next look does not wait for it.
 
 Promises that a delivery or a channel that fails stops no other: it is noted in `problems`, logged
 when it changes, and tried again later, from the page that failed. What is not for agents (`access`
@@ -17,67 +17,41 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
-from spoolbridge import backoff
 from spoolbridge.access import Access
+from spoolbridge.archive import Archive
 from spoolbridge.attachments import Attachments
-from spoolbridge.channels import Channel, Registry
+from spoolbridge.channels import Registry
 from spoolbridge.deliveries import Delivery
 from spoolbridge.discord.client import DiscordClient
-from spoolbridge.errors import DiscordError, SpoolbridgeError, TokenRefusedError, UnreachableError
-from spoolbridge.incoming import IncomingMessage, from_discord, snowflake_time
+from spoolbridge.errors import (
+    ChannelClosedError,
+    DiscordError,
+    SpoolbridgeError,
+    TokenRefusedError,
+    UnreachableError,
+)
+from spoolbridge.findings import Emptied
+from spoolbridge.hints import number
+from spoolbridge.incoming import IncomingMessage, from_discord, snowflake_at, snowflake_time
 from spoolbridge.receipts import Receipts
-from spoolbridge.rendering import one_line
 from spoolbridge.role_names import RoleNames
+from spoolbridge.schedule import BUSY_INTERVAL, INTERVAL, Schedule
+from spoolbridge.scope import Place as _Place
+from spoolbridge.scope import Scope
+from spoolbridge.troubles import Key, Troubles, shown
+from spoolbridge.visits import Visits
 from spoolbridge.waiting import in_thread, pause
 
-INTERVAL = 15.0  # seconds between cycles when it is quiet
-BUSY_INTERVAL = 2.0  # seconds between cycles while people talk
-BUSY_FOR = 60.0  # seconds after a message for which that counts as talking
-SWEEP = 600.0  # seconds; how fresh the guild's hints are is not documented
-_AT_ONCE = 4  # places fetched at the same time: a long backlog in one must not hold up the others
+_AT_ONCE = 16  # pages fetched at the same time of places that have moved
+_SWEEP_AT_ONCE = 2  # and in the sweep, which nobody waits for
 
 GUILD = "the guild"  # the key in `problems` of what concerns every channel
 
-_Key = tuple[str, str]  # whose trouble it is: a channel's address and, within it, "thread 157…" or "mail"
-
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A channel or one of its threads. `hint` is its last message's id, 0: none, None: not known."""
-
-    polled: Channel
-    channel: Channel
-    hint: int | None
-
-    @property
-    def key(self) -> _Key:
-        thread = self.polled.id != self.channel.id
-        return self.channel.address, f"thread {self.polled.id}" if thread else ""
-
-
-@dataclass(frozen=True)
-class _Fetched:
-    """The last complete fetch of a place: when, and what the hint was before it."""
-
-    at: float
-    hint: int | None
-
-
-@dataclass(frozen=True)
-class _Trouble:
-    """What is wrong, since when, and until when it is left alone; clock's times."""
-
-    sentence: str
-    since: float
-    until: float
 
 
 class Poller:
@@ -102,155 +76,194 @@ class Poller:
         access: Access | None = None,
         receipts: Receipts | None = None,
         report: Callable[[IncomingMessage], None] = lambda _: None,
+        alarm: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._client, self._registry, self._deliveries = client, registry, tuple(deliveries)
-        self._globs, self._guild_id = tuple(globs), guild_id
+        self._client, self._guild_id, self._deliveries = client, guild_id, tuple(deliveries)
         self._access, self._receipts = access or Access(own_id), receipts
-        self._first_start, self._interval, self._report = first_start, interval, report
-        self._clock, self._sleep, self._jitter = clock, sleep, jitter
+        self._first_start, self._report, self._alarm = first_start, report, alarm
+        self._clock, self._sleep = clock, sleep
         self._attachments, self._roles = attachments, RoleNames(client, clock=clock)
-        self._fetched: dict[int, _Fetched] = {}
-        self._troubles: dict[_Key, _Trouble] = {}
-        self._last_message: float | None = None
+        self._schedule, self._archive = Schedule(interval=interval), Archive(client, first_start)
+        self._doors, self._sweep_doors = asyncio.Semaphore(_AT_ONCE), asyncio.Semaphore(_SWEEP_AT_ONCE)
+        self._visits = Visits()
+        self._emptied = Emptied(own_id, alarm)
+        self._scope = Scope(
+            client, registry, globs,
+            first=self._deliveries[0], archive=self._archive, knows=self._schedule.knows,
+        )  # fmt: skip
+        self._troubles = Troubles(clock, jitter)
         self._names: Mapping[int, str] = {}
 
     @property
     def problems(self) -> dict[str, str]:
         """What does not work now, in a sentence, by channel address or GUILD."""
-        found: dict[str, list[str]] = {}
-        for (address, part), trouble in self._troubles.items():
-            found.setdefault(address, []).append(f"{part}: {trouble.sentence}" if part else trouble.sentence)
-        return {address: "; ".join(sentences) for address, sentences in found.items()}
+        return self._troubles.problems
+
+    @property
+    def emptied(self) -> frozenset[str]:
+        """The addresses of channels whose last human message came without its words."""
+        return self._emptied.channels
+
+    def look_again(self) -> None:
+        """Something was opened: wherever a hint lies above the cursors, fetch at the next look."""
+        self._schedule.doubt()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Cycle after cycle until `stop`. Raises TokenRefusedError."""
-        while not stop.is_set():
-            await self.cycle()
-            await pause(self._rest(), stop, sleep=self._sleep)
+        """Look after look until `stop`; long visits go on beside the next ones. Raises TokenRefusedError."""
+        try:
+            while not stop.is_set():
+                await self._look()
+                await self._visits.ended(BUSY_INTERVAL)
+                await pause(self._rest(), stop, sleep=self._sleep)
+        finally:
+            await self._visits.abandon()
 
     async def cycle(self) -> None:
-        """One pass over the channels. Raises TokenRefusedError, and nothing else of Discord's."""
+        """One look, and every visit to its end. Raises TokenRefusedError, and nothing else of Discord's."""
+        try:
+            await self._look()
+            await self._visits.ended()
+            if self._archive.threads:  # the lists of archived threads had some
+                await self._look()
+                await self._visits.ended()
+        finally:
+            await self._visits.abandon()
+
+    async def _look(self) -> None:
+        """Begin a visit to every place that is due and is not being visited."""
+        await self._visits.ended(0)
         try:
             places = await self._places()
         except UnreachableError as error:
             self._trouble((GUILD, ""), error)
             return
         self._forget_others(places)
-        doors = asyncio.Semaphore(_AT_ONCE)
-        visits = [self._visit(place, doors) for place in places if self._is_due(place)]
-        for ended in await asyncio.gather(*visits, return_exceptions=True):
-            if isinstance(ended, BaseException):
-                raise ended
+        self._read_archives()
+        free = [place for place in places if place.polled.id not in self._visits]
+        free = [place for place in free if not self._left_alone(place.key)]
+        # An archived thread is visited once, and only where there is something in it.
+        turns = [place.polled.id for place in free if place.polled.id not in self._archive.threads]
+        swept = set(self._schedule.swept(turns, self._clock()))
+        for place in free:
+            key, thorough = place.polled.id, place.polled.id in swept
+            if self._is_due(place):
+                self._visits.begin(key, self._visit(place, self._doors, thorough=thorough))
+            elif thorough:
+                self._visits.begin(key, self._visit(place, self._sweep_doors, thorough=True))
 
     def _rest(self) -> float:
-        now = self._clock()
-        silent = self._troubles.get((GUILD, ""))
-        if silent is not None and silent.until > now:
-            return silent.until - now
-        talking = self._last_message is not None and now - self._last_message < BUSY_FOR
-        return min(self._interval, BUSY_INTERVAL) if talking else self._interval
+        return self._troubles.wait((GUILD, "")) or self._schedule.rest(self._clock())
 
     async def _places(self) -> list[_Place]:
-        """The matching channels and their active threads. Raises UnreachableError, TokenRefusedError."""
-        registry = self._registry()
-        matching = [channel for channel in registry.channels if self._matches(channel)]
-        if not matching:
-            return []
+        """Raises UnreachableError, TokenRefusedError."""
+        guild_id = self._guild_id if isinstance(self._guild_id, int) else self._guild_id()
         try:
-            hints, threads = await self._moved()
+            places = await self._scope.places(guild_id)
         except (UnreachableError, TokenRefusedError):
             raise
         except DiscordError as error:  # no hints to be had: look into every channel
             self._trouble((GUILD, ""), error)
-            return [_Place(channel, channel, None) for channel in matching]
+            return self._scope.unhinted()
         self._troubles.pop((GUILD, ""), None)
-        places = [_Place(channel, channel, hints.get(channel.id)) for channel in matching]
-        parents = {channel.id: channel for channel in matching}
-        for thread_id, (parent_id, hint) in threads.items():
-            if parent_id in parents:
-                parent = parents[parent_id]
-                places.append(_Place(parent._replace(id=thread_id), parent, hint))
+        self._names = self._scope.names
         return places
 
-    async def _moved(self) -> tuple[dict[int, int], dict[int, tuple[int, int]]]:
-        """Last message by channel; parent and last message by thread."""
-        guild_id = self._guild_id if isinstance(self._guild_id, int) else self._guild_id()
-        channels = await self._client.guild_channels(guild_id)
-        threads = await self._client.active_threads(guild_id)
-        self._names = {_number(each, "id"): str(each.get("name") or "") for each in [*channels, *threads]}
-        hints = {_number(each, "id"): _number(each, "last_message_id") for each in channels}
-        moved = {_number(each, "id"): each for each in threads}
-        return hints, {
-            thread_id: (_number(each, "parent_id"), _number(each, "last_message_id"))
-            for thread_id, each in moved.items()
-        }
-
-    def _matches(self, channel: Channel) -> bool:
-        names = {channel.name, channel.address}
-        return any(fnmatchcase(name, glob) for glob in self._globs for name in names)
+    def _read_archives(self) -> None:
+        for channel in self._archive.due(self._scope.listable, self._clock()):
+            if -channel.id not in self._visits:  # negative: not the visit to the channel itself
+                self._visits.begin(-channel.id, self._archive.read(channel, self._sweep_doors))
 
     def _forget_others(self, places: Sequence[_Place]) -> None:
         """Drop what is known of places that are polled no longer."""
         keys = {(GUILD, "")} | {place.key for place in places}
         keys |= {_key(place, delivery) for place in places for delivery in self._deliveries}
-        self._troubles = {key: trouble for key, trouble in self._troubles.items() if key in keys}
-        ids = {place.polled.id for place in places}
-        self._fetched = {key: fetched for key, fetched in self._fetched.items() if key in ids}
+        self._troubles.keep(keys)
+        self._schedule.keep({place.polled.id for place in places})
 
     def _is_due(self, place: _Place) -> bool:
-        if self._left_alone(place.key):
-            return False
-        fetched = self._fetched.get(place.polled.id)
-        if fetched is None or place.hint is None or place.hint != fetched.hint:
-            return True
-        if place.key in self._troubles:
-            return True
-        keys = (_key(place, delivery) for delivery in self._deliveries)
+        """Whether there may be something to fetch or to hand over, by what is known."""
+        keys = [place.key, *(_key(place, delivery) for delivery in self._deliveries)]
         retry = any(key in self._troubles and not self._left_alone(key) for key in keys)
-        return retry or self._clock() - fetched.at >= SWEEP
+        return retry or self._schedule.moved(place.polled.id, place.hint)
 
-    async def _visit(self, place: _Place, doors: asyncio.Semaphore) -> None:
-        async with doors:
-            at = self._clock()
-            try:
-                await self._fetch(place)
-            except TokenRefusedError:
-                raise
-            except (OSError, SpoolbridgeError) as error:
+    async def _visit(self, place: _Place, doors: asyncio.Semaphore, *, thorough: bool) -> None:
+        at = self._clock()
+        try:
+            fetched = await self._fetch(place, doors, thorough=thorough)
+        except TokenRefusedError:
+            raise
+        except ChannelClosedError as error:
+            self._alarm()
+            if not self._archive.done(place.polled.id):  # of a thread that is gone there is nothing to tell
                 self._trouble(place.key, error)
-            except Exception as error:  # a bug met in one channel must not silence the others
-                _log.exception("%s could not be polled", _shown(place.key))
-                self._trouble(place.key, error)
-            else:
-                self._fetched[place.polled.id] = _Fetched(at, place.hint)
-                self._troubles.pop(place.key, None)
+        except (OSError, SpoolbridgeError) as error:
+            self._trouble(place.key, error)
+        except Exception as error:  # a bug met in one channel must not silence the others
+            _log.exception("%s could not be polled", shown(place.key))
+            self._trouble(place.key, error)
+        else:
+            self._note(place, at if fetched else None)
 
-    async def _fetch(self, place: _Place) -> None:
-        """Every page from the oldest position on, to every delivery that is not left alone just now."""
+    def _note(self, place: _Place, at: float | None) -> None:
+        """The visit has ended well; `at` is when it began to fetch, None: there was nothing to fetch."""
+        self._troubles.pop(place.key, None)
+        if at is not None or place.hint is None:
+            self._schedule.fetched(place.polled.id, place.hint, self._clock() if at is None else at)
+        else:
+            self._schedule.passed_over(place.polled.id, place.hint)
+        whole = not any(_key(place, delivery) in self._troubles for delivery in self._deliveries)
+        self._archive.visited(place.polled.id, whole=whole)
+
+    async def _fetch(self, place: _Place, doors: asyncio.Semaphore, *, thorough: bool) -> bool:
+        """Every page from the oldest position on, to every delivery that is not left alone just now.
+
+        Says whether it asked at all. A door is held for one page: a long backlog holds up nobody.
+        """
         positions: dict[Delivery, int] = {}
         for delivery in self._deliveries:
             if not self._left_alone(_key(place, delivery)):
                 await self._attempt(place, delivery, self._locate(place, delivery, positions))
-        if not positions:
-            return
+        if not positions or not (thorough or self._may_hold_more(place, positions)):
+            return False
         pages = self._client.messages_since(place.polled.id, min(positions.values()))
+        empty = True
         async with aclosing(pages):  # type: ignore[type-var]
-            async for page in pages:
-                messages, upto, halt = await self._whole(place, page, list(positions))
-                lacking = self._receipts.lacking(place.polled, messages) if self._receipts else []
-                for delivery in list(positions):
-                    step = self._deliver(place, delivery, messages, upto)
-                    if not await self._attempt(place, delivery, step):
-                        del positions[delivery]  # not past the page that failed
-                if self._receipts and lacking:
-                    self._receipts.note(place.polled, lacking)
-                if halt is not None:
-                    raise halt
-                if not positions:
-                    return
+            while positions:
+                async with doors:
+                    page = await anext(pages, None)
+                    if page is None:
+                        break
+                    empty = False
+                    await self._hand_over(place, page, positions)
+        if empty and self._may_hold_more(place, positions, known=False):
+            self._alarm()  # the last message was deleted, or the history is closed
+        return True
+
+    def _may_hold_more(self, place: _Place, positions: Iterable[Delivery], *, known: bool = True) -> bool:
+        """Whether the hint lies above what is done with, or the place is `known`: then it has moved."""
+        hint = place.hint
+        if hint is None or (known and self._schedule.knows(place.polled.id)):
+            return True
+        return any(hint > (delivery.reached(place.polled) or 0) for delivery in positions)
+
+    async def _hand_over(
+        self, place: _Place, page: Sequence[dict[str, Any]], positions: dict[Delivery, int]
+    ) -> None:
+        """One page to the deliveries that are there yet; who fails with it gets no further one."""
+        self._emptied.weigh(place.channel.address, page)
+        messages, upto, halt = await self._whole(place, page, list(positions))
+        lacking = self._receipts.lacking(place.polled, messages) if self._receipts else []
+        for delivery in list(positions):
+            step = self._deliver(place, delivery, messages, upto)
+            if not await self._attempt(place, delivery, step):
+                del positions[delivery]  # not past the page that failed
+        if self._receipts and lacking:
+            self._receipts.note(place.polled, lacking)
+        if halt is not None:
+            raise halt
 
     async def _whole(
         self, place: _Place, page: Sequence[dict[str, Any]], deliveries: Sequence[Delivery]
@@ -263,7 +276,7 @@ class Poller:
             new = {each.id for delivery in deliveries for each in delivery.missing(place.polled, messages)}
             messages, halt = await self._attachments.complete(messages, new, self._names)
         if halt is None:
-            return messages, _number(page[-1], "id"), None
+            return messages, number(page[-1], "id"), None
         return messages, messages[-1].id if messages else 0, halt
 
     async def _attempt(self, place: _Place, delivery: Delivery, step: Awaitable[None]) -> bool:
@@ -276,7 +289,7 @@ class Poller:
             self._trouble(_key(place, delivery), error)
             return False
         except Exception as error:
-            _log.exception("%s failed", _shown(_key(place, delivery)))
+            _log.exception("%s failed", shown(_key(place, delivery)))
             self._trouble(_key(place, delivery), error)
             return False
         return True
@@ -294,9 +307,11 @@ class Poller:
         polled = place.polled.id
         if snowflake_time(polled) > self._first_start:
             return polled - 1  # a forum post's first message has the thread's own id
+        if place.late and (began := await in_thread(self._deliveries[0].began, place.channel)) is not None:
+            return max(began, snowflake_at(self._first_start) - 1)
         if place.hint is not None:
             return place.hint or polled
-        return _number(await self._client.channel(polled), "last_message_id") or polled
+        return number(await self._client.channel(polled), "last_message_id") or polled
 
     async def _humans(self, place: _Place, page: Sequence[dict[str, Any]]) -> list[IncomingMessage]:
         """What is for agents; raises a DiscordError where an author's roles cannot be looked up."""
@@ -312,35 +327,16 @@ class Poller:
         await in_thread(delivery.deliver, place.polled, messages, upto=upto)
         self._troubles.pop(_key(place, delivery), None)
         for message in new:
-            self._last_message = self._clock()
+            self._schedule.heard(self._clock())
             self._report(message)
 
-    def _left_alone(self, key: _Key) -> bool:
-        return key in self._troubles and self._clock() < self._troubles[key].until
+    def _left_alone(self, key: Key) -> bool:
+        return self._troubles.wait(key) > 0
 
-    def _trouble(self, key: _Key, error: Exception) -> None:
-        """Note it, say so where it is new, and leave it alone for a while that grows with its age."""
-        now, known = self._clock(), self._troubles.get(key)
-        expected = isinstance(error, (OSError, SpoolbridgeError))
-        sentence = one_line(str(error) if expected else f"a bug: {type(error).__name__}", 300)
-        since = known.since if known else now
-        asked = error.retry_after if isinstance(error, UnreachableError) else None
-        wait = backoff.delay(now - since, jitter=self._jitter) if asked is None else asked
-        self._troubles[key] = _Trouble(sentence, since, now + wait)
-        if known is None or known.sentence != sentence:
-            _log.warning("%s waits: %s", _shown(key), sentence)
+    def _trouble(self, key: Key, error: Exception) -> None:
+        self._troubles.note(key, error)
 
 
-def _key(place: _Place, delivery: Delivery) -> _Key:
+def _key(place: _Place, delivery: Delivery) -> Key:
     address, thread = place.key
     return address, f"{thread}, {delivery.name}" if thread else delivery.name
-
-
-def _shown(key: _Key) -> str:
-    return f"{key[0]} ({key[1]})" if key[1] else key[0]
-
-
-def _number(json: Mapping[str, Any], key: str) -> int:
-    """A snowflake of Discord's, 0 where there is none."""
-    value = json.get(key)
-    return int(value) if isinstance(value, (str, int)) and str(value).isdigit() else 0

@@ -19,15 +19,17 @@ PACKAGE = Path(__file__).parent.parent / "spoolbridge"
 ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
-        "errors outcome emoji atomic backoff identity waiting rendering split watcher emulator",
+        "errors outcome emoji atomic backoff identity waiting rendering split schedule visits "
+        "watcher emulator",
         "settings channels ready handed first_start discord framing",
         "header claim incoming cursor",
         "outgoing access",
         "journal",
-        "spool deliveries mail readback guild threads attached_files role_names",
+        "spool deliveries mail readback guild threads attached_files role_names hints troubles",
         "intake lock status failures inbox sending tries evidence places "
         "incoming_file inbox_file mail_files gt attachments receipts",
-        "posting arrivals",
+        "posting arrivals archive",
+        "scope findings",
         "gt_mail dispatcher poller comparison doctor",
         "service audit",
         "mcp_server demo",

@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,12 +23,17 @@ from spoolbridge.gt_mail import GtMail
 from spoolbridge.inbox_file import InboxFile
 from spoolbridge.incoming import IncomingMessage, snowflake_at
 from spoolbridge.incoming_file import IncomingFile
-from spoolbridge.poller import BUSY_FOR, BUSY_INTERVAL, GUILD, INTERVAL, SWEEP, Poller
+from spoolbridge.poller import GUILD, Poller
+from spoolbridge.schedule import BUSY_FOR, BUSY_INTERVAL, INTERVAL, SWEEP
 from tests.support.clock import FakeClock
 from tests.support.fake_gt import FakeGt
+from tests.support.waiting import until
 
 MESSAGES = "/channels/{channel}/messages"
+ARCHIVED = "/channels/{channel}/threads/archived/public"
+DAY = 24 * 3600.0  # seconds
 VIEW_CHANNEL = 1 << 10
+READ_MESSAGE_HISTORY = 1 << 16
 SETTLED = 30.0  # seconds; more than the overlap, so that what was read is not read again
 
 
@@ -60,6 +66,7 @@ class Bridge:
         self.spool_fd = os.open(root / "spool", os.O_RDONLY | os.O_DIRECTORY)
         self.first_start = clock()
         self.reported: list[int] = []
+        self.alarms = 0
         self.client = DiscordClient(
             emulator.token, api_url=emulator.api_url, clock=clock, sleep=clock.leap
         )
@@ -80,9 +87,12 @@ class Bridge:
             self.client, self.registry, deliveries, globs=["mayor-*"],
             guild_id=lambda: self.emulator.guild.id,
             own_id=self.emulator.guild.bot.id, first_start=self.first_start,
-            report=lambda message: self.reported.append(message.id),
+            report=lambda message: self.reported.append(message.id), alarm=self._alarm,
             clock=self.clock, sleep=self.clock.sleep, jitter=lambda: 1.0,
         )  # fmt: skip
+
+    def _alarm(self) -> None:
+        self.alarms += 1
 
     def stop(self) -> None:
         self.mail.close()
@@ -117,9 +127,18 @@ class Bridge:
         text = path.read_text("utf-8") if path.exists() else ""
         return [int(json.loads(line)["id"]) for line in text.splitlines()]
 
-    def fetches(self) -> int:
+    def fetches(self, route: str = MESSAGES) -> int:
         """How many pages of messages were asked for so far."""
-        return sum(1 for seen in self.emulator.requests() if seen.method == "GET" and seen.route == MESSAGES)
+        return sum(1 for seen in self.emulator.requests() if seen.method == "GET" and seen.route == route)
+
+    def thread(self, name: str = "details", *, born: float | None = None) -> int:
+        """A new thread of mayor-villa, or one that was made at that time (unix seconds); its id."""
+        guild = self.emulator.guild
+        thread_id = 0 if born is None else guild.snowflakes.at(born)
+        return guild.add_thread(guild.channel("mayor-villa"), name, 11, id=thread_id).id
+
+    def archive(self, thread_id: int) -> None:
+        self.emulator.guild.change_channel(thread_id, archived=True, changed_at=self.clock())
 
 
 @pytest.fixture
@@ -461,3 +480,231 @@ async def test_a_cancelled_poller_leaves_no_thread_behind(bridge: Bridge) -> Non
     with pytest.raises(asyncio.CancelledError):
         await cycle
     assert [1] == bridge.fragile.got
+
+
+# -- many places -----------------------------------------------------------------------------------------
+
+
+async def test_a_start_fetches_only_what_has_moved(bridge: Bridge, clock: FakeClock) -> None:
+    """Sixty channels, and one was written in while the bridge was away: the rest waits for the sweep."""
+    for number in range(60):
+        bridge.emulator.add_channel(f"mayor-{number}")
+    await bridge.cycle()
+    bridge.restart()
+    said = bridge.emulator.say("mayor-31", "hello")
+    clock.advance(3600)
+    before = bridge.fetches()
+    await bridge.cycle()
+    assert [said] == bridge.ids("mayor-31")
+    assert bridge.fetches() - before <= 20 + 1
+    for _ in range(int(SWEEP / INTERVAL) - 1):
+        clock.advance(INTERVAL)
+        await bridge.cycle()
+    assert bridge.fetches() - before in (62, 63)
+
+
+async def test_a_long_visit_holds_up_no_other(bridge: Bridge, clock: FakeClock) -> None:
+    """While one channel is still being handed over, the next look finds another's message, and no second
+    visit begins where the first goes on."""
+    await bridge.cycle()
+    inside, leave = threading.Event(), threading.Event()
+
+    def slow(cursor: Cursor, channel: Channel, messages: Sequence[IncomingMessage]) -> None:
+        if channel.name == "mayor-villa":
+            inside.set()
+            assert leave.wait(20)
+        bridge.fragile.got += [message.id for message in messages]
+
+    bridge.fragile._hand_over = slow  # type: ignore[method-assign]
+    first = bridge.emulator.say("mayor-villa", "the first of many")
+    await bridge.poller._look()
+    assert await asyncio.to_thread(inside.wait, 20)
+    fetched = bridge.fetches()
+    second, quick = bridge.emulator.say("mayor-villa", "more"), bridge.emulator.say("mayor-db", "hello")
+    clock.advance(BUSY_INTERVAL)
+    await bridge.poller._look()
+    await until(lambda: quick in bridge.fragile.got)
+    assert ([quick], fetched + 1) == (bridge.fragile.got, bridge.fetches())
+    leave.set()
+    await bridge.cycle()
+    await bridge.cycle()
+    assert [quick, first, second] == bridge.fragile.got
+
+
+# -- archived threads ------------------------------------------------------------------------------------
+
+
+async def test_a_thread_that_is_archived_between_two_looks(bridge: Bridge, clock: FakeClock) -> None:
+    """What was said in it just before is in no list any more; one visit, and then it is left alone."""
+    thread = bridge.thread()
+    await bridge.cycle()
+    said = bridge.emulator.say(thread, "the last word")
+    bridge.archive(thread)
+    await bridge.cycle()
+    assert [said] == bridge.ids()
+    fetched = bridge.fetches()
+    await bridge.cycle()
+    assert fetched == bridge.fetches()
+
+
+async def test_an_archived_thread_waits_for_a_delivery_that_fails(bridge: Bridge, clock: FakeClock) -> None:
+    """It is in no list, so it is kept until everybody has it, and asked for no more than need be."""
+    thread = bridge.thread()
+    await bridge.cycle()
+    said = bridge.emulator.say(thread, "the last word")
+    bridge.archive(thread)
+    bridge.fragile.error = OSError(28, "No space left on device")
+    for _ in range(2):
+        await bridge.cycle()
+    assert ([said], []) == (bridge.ids(), bridge.fragile.got)
+    fetched = bridge.fetches()
+    for _ in range(3):
+        await bridge.cycle()
+    assert fetched == bridge.fetches()
+    bridge.fragile.error = None
+    clock.advance(SETTLED)
+    await bridge.cycle()
+    assert ([said], {}) == (bridge.fragile.got, bridge.poller.problems)
+
+
+async def test_threads_that_were_archived_while_the_bridge_was_away(bridge: Bridge, clock: FakeClock) -> None:
+    """One it had read, one that was made meanwhile; the list of archived threads has both, and each comes
+    once. What was archived before the bridge came is not asked for."""
+    known, ancient = bridge.thread("known"), bridge.thread("ancient", born=clock() - DAY)
+    bridge.emulator.guild.change_channel(ancient, archived=True, changed_at=clock() - 1800)
+    await bridge.cycle()
+    bridge.stop()
+    clock.advance(60)
+    said = [bridge.emulator.say(known, "in the known one")]
+    made = bridge.thread("made meanwhile")
+    said += [bridge.emulator.say(made, text) for text in ("one", "two")]
+    for thread in (known, made):
+        clock.advance(5)
+        bridge.archive(thread)
+    clock.advance(3600)
+    bridge.start()
+    await bridge.cycle()
+    assert said == sorted(bridge.ids()) == sorted(bridge.lines())
+    bridge.restart()
+    before = [seen.path for seen in bridge.emulator.requests()]
+    await bridge.cycle()
+    assert said == sorted(bridge.ids())
+    asked = [seen.path for seen in bridge.emulator.requests()][len(before) :]
+    assert not [path for path in asked if str(ancient) in path or str(made) in path]
+
+
+async def test_an_old_thread_that_wakes(bridge: Bridge, clock: FakeClock) -> None:
+    """It was archived when the channel was begun, so it has no cursor; the message that woke it counts."""
+    thread = bridge.thread(born=clock() - DAY)
+    bridge.emulator.say(thread, "before the bridge", at=clock() - 7200)
+    bridge.archive(thread)
+    bridge.emulator.guild.change_channel(thread, changed_at=clock() - 7200)
+    await bridge.cycle()
+    clock.advance(60)
+    said = bridge.emulator.say(thread, "it is back")
+    await bridge.cycle()
+    assert [said] == bridge.ids()
+
+
+async def test_an_active_thread_begins_now_with_its_channel(bridge: Bridge, clock: FakeClock) -> None:
+    """At the first start its history is not for the bridge, although the channel's own last word is older."""
+    thread = bridge.thread(born=clock() - DAY)
+    bridge.emulator.say(thread, "before the bridge")
+    clock.advance(1)
+    await bridge.cycle()
+    bridge.restart()
+    said = bridge.emulator.say(thread, "for the bridge")
+    await bridge.cycle()
+    assert [said] == bridge.ids()
+
+
+async def test_a_list_that_fails_is_asked_for_again(bridge: Bridge, clock: FakeClock) -> None:
+    """The thread is in no other; that Discord hiccups must not put it off until the next sweep."""
+    await bridge.cycle()
+    bridge.stop()
+    clock.advance(60)
+    thread = bridge.thread()
+    said = bridge.emulator.say(thread, "once")
+    bridge.archive(thread)
+    bridge.start()
+    bridge.emulator.fail(method="GET", route=ARCHIVED, kind="status", status=503, html=True, times=6)
+    while not bridge.ids():
+        clock.advance(INTERVAL)
+        await bridge.cycle()
+    assert [said] == bridge.ids()
+    assert bridge.fetches(ARCHIVED) < 20
+
+
+async def test_a_thread_that_is_deleted_is_no_trouble(
+    bridge: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It leaves the list like an archived one; asked for, it is not there, and nobody is told to mend it."""
+    thread = bridge.thread()
+    await bridge.cycle()
+    bridge.emulator.guild.remove_channel(thread)
+    for _ in range(2):
+        await bridge.cycle()
+    assert {} == bridge.poller.problems
+    assert not [line for line in caplog.messages if str(thread) in line]
+
+
+async def test_lists_of_archived_threads_are_rare(bridge: Bridge, clock: FakeClock) -> None:
+    """One for each channel at the start and in each sweep, not in each cycle."""
+    for _ in range(20):
+        await bridge.cycle()
+        clock.advance(SWEEP / 20)
+    assert 2 == bridge.fetches(ARCHIVED)
+    await bridge.cycle()
+    assert 4 == bridge.fetches(ARCHIVED)
+
+
+# -- what Discord does not say ---------------------------------------------------------------------------
+
+
+async def test_a_history_that_is_closed_is_noticed_and_made_up_for(bridge: Bridge) -> None:
+    """A hint beside an empty page raises an alarm; once the right is there, the message comes."""
+    await bridge.cycle()
+    bridge.emulator.deny("mayor-villa", READ_MESSAGE_HISTORY)
+    said = bridge.emulator.say("mayor-villa", "hello")
+    alarms = bridge.alarms
+    await bridge.cycle()
+    assert ([], alarms + 1) == (bridge.lines(), bridge.alarms)
+    bridge.emulator.allow("mayor-villa", READ_MESSAGE_HISTORY)
+    bridge.poller.look_again()
+    await bridge.cycle()
+    assert [said] == bridge.ids()
+
+
+async def test_messages_that_arrive_empty_are_noticed(bridge: Bridge) -> None:
+    """Until one comes with its words again; those that mention the bot always have them."""
+    await bridge.cycle()
+    bridge.emulator.guild.message_content = False
+    bridge.emulator.say("mayor-villa", "you cannot read this")
+    await bridge.cycle()
+    assert ({"mayor-villa"}, 1) == (set(bridge.poller.emptied), bridge.alarms)
+    bridge.emulator.say("mayor-villa", f"<@{bridge.emulator.guild.bot.id}> but this")
+    await bridge.cycle()
+    assert {"mayor-villa"} == bridge.poller.emptied
+    bridge.emulator.guild.message_content = True
+    bridge.emulator.say("mayor-villa", "and this")
+    await bridge.cycle()
+    assert (set(), 1) == (set(bridge.poller.emptied), bridge.alarms)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"sticker_items": [{"id": "1", "name": "wave", "format_type": 1}]},
+        {"poll": {"question": {"text": "deploy?"}, "answers": []}},
+        {"message_snapshots": [{"message": {"content": "forwarded"}}], "flags": 1 << 14},
+        {"files": [("voice.ogg", b"OggS")], "flags": 1 << 13},
+        {"files": [("chart.png", b"PNG")]},
+    ],
+)
+async def test_what_has_no_text_by_nature_is_no_alarm(bridge: Bridge, more: dict[str, Any]) -> None:
+    """A sticker, a poll, a forward, a voice message, a picture: the intent is on."""
+    await bridge.cycle()
+    bridge.emulator.say("mayor-villa", "", **more)
+    await bridge.cycle()
+    assert (set(), 0) == (set(bridge.poller.emptied), bridge.alarms)
+    assert 1 == len(bridge.ids())
