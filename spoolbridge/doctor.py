@@ -10,16 +10,13 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from spoolbridge import access, channels, failures, guild, ready, status
-from spoolbridge.discord import permissions
+from spoolbridge import access, channels, failures, findings, guild, ready, status
 from spoolbridge.discord.client import DiscordClient
 from spoolbridge.errors import ChannelsError, SpoolbridgeError
+from spoolbridge.findings import Finding
 from spoolbridge.settings import Settings
 from spoolbridge.spool import Spool
 
@@ -32,20 +29,6 @@ _SAID = (
     ("inbound", "error", "answers are not read"),
     ("receipts", "warning", "nobody sees there that a message was filed or read"),
 )
-_CONTENT_INTENT = 1 << 18 | 1 << 19  # GATEWAY_MESSAGE_CONTENT and its limited form (application flags)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """`level` is error (something does not work), warning (it soon may not) or note."""
-
-    level: str
-    what: str
-    why: str
-    do: str
-
-    def as_json(self) -> dict[str, str]:
-        return asdict(self)
 
 
 def offline(settings: Settings) -> list[Finding]:
@@ -67,10 +50,16 @@ async def online(settings: Settings) -> list[Finding]:
         return []
     try:
         async with DiscordClient(settings.token, api_url=settings.api_url) as client:
-            return [each async for each in _online(client, settings)]
+            return await _online(client, settings)
     except SpoolbridgeError as error:
         do = error.hint or "try again later"
         return [Finding("error", error.what, "nothing can be posted or read", do)]
+
+
+def once(told: Sequence[Finding], asked: Sequence[Finding]) -> list[Finding]:
+    """Both, `told` by the files and `asked` of Discord, without what the service only repeats."""
+    said = {each.sentence for each in asked}
+    return [*(each for each in told if each.what not in said), *asked]
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
@@ -93,17 +82,13 @@ def _channels(settings: Settings) -> Iterator[Finding]:
     if not registry.channels:
         what = f"no channel in {settings.channels}"
         yield Finding("error", what, "there is nowhere to post to", "spoolbridge channels sync")
-    elif not any(_polled(each, settings) for each in registry.channels):
+    elif not any(findings.polled(each, settings.poll) for each in registry.channels):
         what = f"no channel matches {', '.join(settings.poll)}"
         do = "name one so, or set SPOOLBRIDGE_POLL"
         yield Finding("warning", what, "no answer of a human will be read", do)
     for title in access.strangers(settings.access, registry.channels, settings.poll):
         why = "whom it should keep out may reach the agents"
         yield Finding("warning", f"{title} names no channel that is read", why, _AS_LISTED)
-
-
-def _polled(channel: channels.Channel, settings: Settings) -> bool:
-    return any(fnmatchcase(name, glob) for glob in settings.poll for name in (channel.name, channel.address))
 
 
 def _service(spool: Spool) -> Iterator[Finding]:
@@ -167,56 +152,19 @@ def _town(settings: Settings) -> Iterator[Finding]:
         yield Finding("warning", "no gt on PATH", why, "install it, or set SPOOLBRIDGE_GT=off")
 
 
-async def _online(client: DiscordClient, settings: Settings) -> AsyncIterator[Finding]:
-    me = await client.me()
-    application = await client.application()
-    if not int(application.get("flags") or 0) & _CONTENT_INTENT:
-        do = "switch on Message Content Intent: Developer Portal, your application, Bot"
-        yield Finding("error", "the Message Content intent is off", "messages of humans arrive empty", do)
+async def _online(client: DiscordClient, settings: Settings) -> list[Finding]:
+    own_id = int((await client.me())["id"])
     guild_id = await guild.guild_id(client, settings)
-    member = await client.member(guild_id, int(me["id"]))
-    roles = await client.roles(guild_id)
-    for finding in _roles(settings, {int(each["id"]) for each in roles}):
-        yield finding
-    seen = {int(each["id"]): each for each in await client.guild_channels(guild_id)}
-    known = _known(settings)
-    for channel in known:
-        if channel.id not in seen:
-            why = "nothing can be posted there"
-            do = "let the bot View Channel, or correct the id in the channels file"
-            yield Finding("error", f"{channel.address} is gone or hidden from the bot", why, do)
-            continue
-        needed = permissions.TO_SEND | (permissions.TO_POLL if _polled(channel, settings) else 0)
-        granted = _granted(guild_id, member, roles, seen[channel.id], int(me["id"]))
-        if lacking := permissions.missing(granted, needed):
-            what = f"{channel.address}: the bot lacks {', '.join(lacking)}"
-            yield Finding("error", what, "messages fail or are not seen", "channel settings, Permissions")
-    for channel_id, each in seen.items():
-        unknown = channel_id not in {channel.id for channel in known}
-        if unknown and any(fnmatchcase(str(each.get("name")), glob) for glob in settings.poll):
-            why = "its humans are not heard"
-            yield Finding("warning", f"{each['name']} is not in the file", why, "spoolbridge channels sync")
+    registry = _known(settings)
+    return await findings.ask(
+        client, lambda: registry, settings.poll,
+        guild_id=guild_id, own_id=own_id, access=settings.access,
+    )  # fmt: skip
 
 
-def _roles(settings: Settings, there: set[int]) -> Iterator[Finding]:
-    for name, table in settings.access.items():
-        for role in sorted((table.roles or frozenset()) - there):
-            title = f"[access.{name}]" if name else "[access]"
-            what, why = f"{title} lists the role {role}, which the guild has not", "nobody is let in by it"
-            yield Finding("warning", what, why, "copy its id in Discord: Server Settings, Roles")
-
-
-def _known(settings: Settings) -> tuple[channels.Channel, ...]:
+def _known(settings: Settings) -> channels.Registry:
     """The channels of the file; none where it cannot be used, which is an offline finding."""
     try:
-        return channels.load(settings.channels).channels
+        return channels.load(settings.channels)
     except ChannelsError:
-        return ()
-
-
-def _granted(
-    guild_id: int, member: dict[str, Any], roles: list[dict[str, Any]], channel: dict[str, Any], user_id: int
-) -> int:
-    own = [int(role) for role in member["roles"]]
-    overwrites = channel.get("permission_overwrites", [])
-    return permissions.channel_permissions(guild_id, own, roles, overwrites, user_id)
+        return channels.Registry([])

@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from spoolbridge import __version__, backoff, first_start, guild, inbox, lock, status
+from spoolbridge import __version__, backoff, findings, first_start, guild, inbox, lock, status
 from spoolbridge.access import Access, strangers
 from spoolbridge.attachments import PATIENCE, Attachments
 from spoolbridge.channels import Watched
@@ -28,6 +28,7 @@ from spoolbridge.deliveries import Delivery
 from spoolbridge.discord.client import DiscordClient
 from spoolbridge.dispatcher import Dispatcher
 from spoolbridge.errors import SettingsError, SpoolbridgeError, SpoolError
+from spoolbridge.findings import Inspection
 from spoolbridge.gt_mail import GtMail
 from spoolbridge.inbox_file import InboxFile
 from spoolbridge.incoming import IncomingMessage
@@ -68,6 +69,7 @@ class Parts:
     poller: Poller
     watcher: Watcher
     mail: GtMail | None
+    inspection: Inspection
     since: float
 
 
@@ -156,6 +158,7 @@ async def _serve(
         flows: Sequence[Coroutine[object, object, None]] = [
             parts.dispatcher.run(),
             parts.poller.run(stop),
+            parts.inspection.run(parts.poller),
             _keep_status(parts),
             _keep_house(parts),
             *([parts.mail.work()] if parts.mail else []),
@@ -224,14 +227,21 @@ async def _built(
         for title in strangers(settings.access, registry().channels, settings.poll):
             log.warning("%s names no channel that is read", title)
         receipts = Receipts(spool, client, deliveries[:2]) if settings.receipts else None
+        inspection = Inspection(
+            functools.partial(
+                findings.ask, client, registry, settings.poll,
+                guild_id=bot.guild_id, own_id=bot.id, access=settings.access,
+            )
+        )  # fmt: skip
         poller = Poller(
             client, registry, deliveries, attachments=await stack.enter_async_context(downloads),
             globs=settings.poll, interval=settings.poll_interval, guild_id=bot.guild_id, own_id=bot.id,
             first_start=since, access=access, receipts=receipts, report=report,
+            alarm=inspection.alarm,
         )  # fmt: skip
         yield Parts(
             settings, spool, registry, client, bot, posting, dispatcher, access, receipts, poller, watcher,
-            mail, time.time(),
+            mail, inspection, time.time(),
         )  # fmt: skip
 
 
@@ -306,7 +316,10 @@ def _facts(parts: Parts) -> status.Facts:
             "last_error": mail.last_error, "last_success": mail.last_success,
         },
         "channels": _channel_facts(parts),
-        "findings": [each for each in (parts.registry.problem, parts.watcher.problem) if each],
+        "findings": [
+            *filter(None, (parts.registry.problem, parts.watcher.problem)),
+            *(each.sentence for each in parts.inspection.findings),
+        ],
     }  # fmt: skip
 
 

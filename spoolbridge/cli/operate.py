@@ -111,8 +111,8 @@ def doctor(offline: bool, as_json: bool) -> None:
     from spoolbridge.claim import one_line
 
     settings = load_settings()
-    findings = the_doctor.offline(settings)
-    findings += [] if offline else asyncio.run(the_doctor.online(settings))
+    asked = [] if offline else asyncio.run(the_doctor.online(settings))
+    findings = the_doctor.once(the_doctor.offline(settings), asked)
     for each in findings:
         told = f"{each.level:<8} {one_line(each.what)}\n         {each.why}\n         → {one_line(each.do)}"
         click.echo(as_json_text(each.as_json()) if as_json else told)

@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 from spoolbridge import cli, doctor, status
-from spoolbridge.doctor import Finding
 from spoolbridge.emulator import Emulator
+from spoolbridge.findings import Finding
 from spoolbridge.settings import AccessTable, Settings
 from spoolbridge.spool import Spool
 from tests.support.tree import contents, tree
@@ -305,6 +305,26 @@ async def test_a_missing_permission(
     assert expected == await online(settings, emulator)
 
 
+async def test_rights_that_come_from_a_role(settings: Settings, emulator: Emulator) -> None:
+    """Denied to everyone and allowed to the bot's role is allowed: only the whole sum counts."""
+    guild = emulator.guild
+    guild.overwrite(guild.channel("mayor-villa"), deny=READ_MESSAGE_HISTORY, target=guild.id)
+    expected = [
+        ("error", "mayor-villa: the bot lacks Read Message History", "channel settings, Permissions")
+    ]
+    assert expected == await online(settings, emulator)
+    guild.overwrite(guild.channel("mayor-villa"), allow=READ_MESSAGE_HISTORY, target=guild.bot_role)
+    assert [] == await online(settings, emulator)
+
+
+async def test_any_number_of_channels_costs_the_same(settings: Settings, emulator: Emulator) -> None:
+    """The service asks again and again: flags, member, roles and channels, whatever the file names."""
+    ids = {f"mayor-{number}": str(emulator.add_channel(f"mayor-{number}")) for number in range(20)}
+    settings.channels.write_text(json.dumps(ids))
+    await online(settings, emulator, guild_id=emulator.guild.id)
+    assert 1 + 4 == len(emulator.requests())
+
+
 async def test_history_is_needed_only_where_it_is_read(settings: Settings, emulator: Emulator) -> None:
     """A channel that nobody reads from is not asked to show its past."""
     emulator.deny("general", READ_MESSAGE_HISTORY)
@@ -405,6 +425,19 @@ async def test_doctor_asks_both(settings: Settings, emulator: Emulator) -> None:
     assert (1, "") == (code, err)
     assert ["warning", "error"] == [each["level"] for each in findings]
     assert {"level", "what", "why", "do"} == findings[0].keys() == findings[1].keys()
+
+
+async def test_what_the_service_only_repeats_is_said_once(
+    settings: Settings, emulator: Emulator, running: Callable[..., None]
+) -> None:
+    """Both have asked Discord the same; what only the service knows is kept."""
+    emulator.guild.message_content = False
+    asked = await doctor.online(settings._replace(api_url=emulator.api_url))
+    running(findings=[*(each.sentence for each in asked), "the watcher is blind"])
+    env = {"SPOOLBRIDGE_API_URL": emulator.api_url, "DISCORD_BOT_TOKEN": TOKEN}
+    _, out, _ = await asyncio.to_thread(lambda: told("--json", **env))
+    whats = [json.loads(line)["what"] for line in out.splitlines()]
+    assert ["the watcher is blind", "the Message Content intent is off"] == whats
 
 
 async def test_doctor_offline_asks_nothing(settings: Settings, emulator: Emulator) -> None:

@@ -32,6 +32,8 @@ MESSAGES = "/channels/{channel}/messages"
 POLL = 0.1  # seconds; an emulator may be asked that often
 DROP_TO_WIRE, ECHO_TO_WIRE = 0.050, 0.400  # seconds, what is promised of the median on a quiet machine
 NOISE = 3.0  # how much slower a shared one may be
+VIEW_CHANNEL = 1 << 10
+READ_MESSAGE_HISTORY = 1 << 16
 TOKEN = "MTU3Mzg1MDUwMDMwMDgwMDAwMA.Gabcde.not-a-real-token"
 
 
@@ -171,6 +173,31 @@ def _line(root: Path, word: str) -> str:
     path = root / "state" / status.TEXT
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
     return next((line for line in lines if line.startswith(word)), "")
+
+
+async def test_silent_failures_are_told(town: Town) -> None:
+    """What Discord answers with an empty 200 stands in STATUS at once, with the toggle to flip."""
+    town.emulator.guild.message_content = False
+    town.emulator.deny("mayor-villa", READ_MESSAGE_HISTORY)
+    town.emulator.deny("general", VIEW_CHANNEL)
+    town.emulator.add_channel("mayor-quarry")
+    expected = [
+        "! the Message Content intent is off: messages of humans arrive empty; switch on Message Content"
+        " Intent: Developer Portal, your application, Bot",
+        "! general is gone or hidden from the bot: nothing can be posted there; let the bot View Channel, or"
+        " correct the id in the channels file",
+        "! mayor-villa: the bot lacks Read Message History: messages fail or are not seen; channel settings,"
+        " Permissions",
+        "! mayor-quarry is not in the file: its humans are not heard; spoolbridge channels sync",
+    ]
+    async with town.serving():
+        await until(lambda: expected == _findings(town.spool.root))
+
+
+def _findings(root: Path) -> list[str]:
+    path = root / "state" / status.TEXT
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    return [line for line in lines if line.startswith("! ")]
 
 
 async def test_killed_in_the_middle_of_everything(town: Town) -> None:
@@ -445,10 +472,10 @@ def settings(town: Town) -> Settings:
 async def test_a_bug_in_one_half_ends_both(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a service looks alive: whoever restarts services must see that it has ended."""
 
-    async def broken(self: Poller) -> None:
+    async def broken(self: Poller, stop: asyncio.Event) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Poller, "cycle", broken)
+    monkeypatch.setattr(Poller, "run", broken)
     with pytest.raises(ZeroDivisionError):
         await asyncio.wait_for(service.run(settings), 10)
     assert (settings.spool / "state" / status.FILE).exists()
