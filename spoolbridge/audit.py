@@ -100,6 +100,7 @@ async def _compare(
     before = await in_thread(evidence.look, spool, settings, since)
     guild = await survey(client, settings, registry)
     # Threads leave the guild's list when they are archived, with what was said in them before.
+    await guild.list_archived(since)
     known = {channel_id for each in before.deliveries for channel_id in each.began}
     posted = {channel_id for each in before.sent for channel_id in before.histories.get(each.id, ())}
     places = await guild.places(sorted(known | posted))

@@ -294,8 +294,12 @@ def _beginning(place: Place, delivery: Delivered, first_start: float | None) -> 
         return None
     if place.id in delivery.began or place.id in delivery.positions:
         return delivery.began.get(place.id)
-    young = first_start is not None and snowflake_time(place.id) > first_start
-    return place.id - 1 if young else None  # a forum post's first message has the thread's own id
+    if first_start is None:
+        return None
+    if snowflake_time(place.id) > first_start:
+        return place.id - 1  # a forum post's first message has the thread's own id
+    parent = delivery.began.get(place.channel.id)  # of a thread: it woke after its channel was begun
+    return None if parent is None else max(parent, snowflake_at(first_start) - 1)
 
 
 def _likeness(channel_id: int, message: JsonObject) -> _Likeness:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -18,6 +19,7 @@ from spoolbridge.discord import permissions
 from spoolbridge.discord.client import DiscordClient, JsonObject
 from spoolbridge.discord.codes import UNKNOWN_CHANNEL
 from spoolbridge.errors import ChannelClosedError, RefusedError
+from spoolbridge.hints import WITH_THREADS, archived
 from spoolbridge.settings import Settings
 
 THREADS = (10, 11, 12)  # the channel types of an announcement, a public and a private thread
@@ -76,8 +78,20 @@ class Guild:
         named = {**roles, **self._channels, **self._threads}
         return {key: str(each.get("name") or "") for key, each in named.items()}
 
+    async def list_archived(self, since: float) -> None:
+        """Add the threads of polled channels that were archived since then (unix seconds): no list has them.
+
+        What cannot be listed is left out: `places` calls such a channel closed. Raises DiscordError.
+        """
+        for channel in self._registered.values():
+            json = self._channels.get(channel.id, {})
+            if self._polls(channel) and json.get("type") in WITH_THREADS:
+                with suppress(ChannelClosedError, RefusedError):
+                    threads, _ = await archived(self._client, channel.id, since)
+                    self._threads = {int(each["id"]): each for each in threads} | self._threads
+
     async def places(self, more: Collection[int]) -> dict[int, Place]:
-        """Every channel of the file, their active threads, and the channels or threads of the ids `more`."""
+        """Every channel of the file, their listed threads, and the channels or threads of the ids `more`."""
         active = [key for key, each in self._threads.items() if _parent(each) in self._registered]
         found: dict[int, Place] = {}
         for place_id in [*reversed(self._registered), *active, *more]:

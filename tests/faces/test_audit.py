@@ -611,10 +611,42 @@ async def test_a_thread_that_was_archived_while_nobody_read(world: World) -> Non
     said = world.emulator.say(thread.id, "not read")
     guild.change_channel(thread.id, archived=True)
     world.clock.advance(3600)
-    await world.poller.cycle()
     assert [(f"{VILLA} (thread {thread.id})", "waiting", str(said))] == found(await world.audit())
     assert (await world.repair()).ok
     assert said in world.files()
+
+
+async def test_a_thread_that_was_archived_between_two_looks(world: World) -> None:
+    """The poller finds it by its absence, and nothing is owed."""
+    guild = world.emulator.guild
+    world.clock.advance(60)
+    thread = guild.add_thread(guild.channel(VILLA), "details", 11)
+    await world.say("read", thread.id)
+    said = world.emulator.say(thread.id, "not read")
+    guild.change_channel(thread.id, archived=True)
+    await world.poller.cycle()
+    assert said in world.files()
+    world.clock.advance(3600)
+    assert [] == found(await world.audit())
+
+
+@pytest.mark.parametrize("old", [True, False])
+async def test_a_thread_that_no_service_ever_saw(world: World, *, old: bool) -> None:
+    """Made, or woken, and archived while the service was down: what was said in it is owed, and repaired."""
+    guild = world.emulator.guild
+    await world.say("hello")
+    villa = guild.channel(VILLA)
+    thread_id = guild.snowflakes.at(world.started - DAY) if old else 0
+    world.clock.advance(60)
+    thread = guild.add_thread(villa, "while nobody looked", 11, id=thread_id)
+    said = world.emulator.say(thread.id, "not read")
+    guild.change_channel(thread.id, archived=True, changed_at=world.clock())
+    world.clock.advance(600)
+    where = f"{VILLA} (thread {thread.id})"
+    assert [(where, "waiting", str(said))] == found(await world.audit())
+    await world.repair()
+    assert [] == found(await world.audit())
+    assert world.files()[-1] == world.lines()[-1] == said
 
 
 async def test_a_thread_that_was_deleted_owes_nothing(world: World) -> None:
