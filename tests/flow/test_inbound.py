@@ -593,6 +593,22 @@ async def test_threads_that_were_archived_while_the_bridge_was_away(bridge: Brid
     assert not [path for path in asked if str(ancient) in path or str(made) in path]
 
 
+async def test_more_archived_threads_than_a_page(bridge: Bridge, clock: FakeClock) -> None:
+    """Discord lists a hundred at a time, the last archived first: the oldest news is on the second page."""
+    await bridge.cycle()
+    bridge.stop()
+    clock.advance(60)
+    said = []
+    for number in range(120):
+        clock.advance(1)
+        thread = bridge.thread(f"number {number}")
+        said.append(bridge.emulator.say(thread, "news"))
+        bridge.archive(thread)
+    bridge.start()
+    await bridge.cycle()
+    assert said == sorted(bridge.ids())
+
+
 async def test_an_old_thread_that_wakes(bridge: Bridge, clock: FakeClock) -> None:
     """It was archived when the channel was begun, so it has no cursor; the message that woke it counts."""
     thread = bridge.thread(born=clock() - DAY)
