@@ -14,6 +14,7 @@ from spoolbridge.rendering import one_line
 MOST_TOKENS = 9000  # of a result; clients cut or refuse what is over 10,000
 MOST_OF_ONE = 1500  # tokens of one message
 MOST_CHARACTERS = 10_000  # of what a hook adds to a prompt; Claude Code shows only the beginning of more
+_LOOKALIKES = str.maketrans({'"': "”", "<": "‹", ">": "›"})
 _SHARE = 2  # a text stands in a result twice: for models, and for programs
 
 NOTICE = (
@@ -41,12 +42,17 @@ def fitting(text: str, most: int) -> str:
     return text[:low]
 
 
+def attribute(text: str) -> str:
+    """A name that somebody chose, in one line that can end neither a quoted value nor a tag."""
+    return one_line(text).translate(_LOOKALIKES)
+
+
 def framed(messages: Sequence[Told]) -> str:
     """What people wrote, between marks that nobody can have foreseen."""
     mark = secrets.token_hex(4)
     blocks = [NOTICE]
     for each in messages:
-        about = {key: one_line(str(each[key])) for key in ("id", "channel", "author", "date") if key in each}
+        about = {key: attribute(str(each[key])) for key in ("id", "channel", "author", "date") if key in each}
         words = " ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in about.items())
         cut = f"\n[cut; the rest is in {each['file']}]" if each.get("cut") else ""
         blocks.append(f"<discord-{mark} {words}>\n{each['text']}{cut}\n</discord-{mark}>")
@@ -67,8 +73,9 @@ def weighed(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return kept
 
 
-def for_a_hook(messages: Sequence[Told]) -> str:
-    """The newest of the messages, framed, in what a hook may add to a prompt; how many more there are."""
+def for_a_hook(messages: Sequence[Told]) -> tuple[str, int]:
+    """The newest of the messages, framed, in what a hook may add to a prompt, which says how many more there
+    are; and how many it shows."""
     kept: list[Told] = []
     text = ""
     for each in reversed(messages):
@@ -81,4 +88,4 @@ def for_a_hook(messages: Sequence[Told]) -> str:
             break
         kept.insert(0, shown)
         text = longer
-    return text
+    return text, len(kept)

@@ -102,10 +102,11 @@ def find(spool: Spool, reference: str) -> Received:
 def quoted(spool: Spool, channel: str, message_id: int) -> str:
     """The line that stands for a message which is gone from Discord: what it said, if that is still here."""
     known = (each for each in listed(spool, channel) if each.id == message_id)
-    for said in loaded(known):
-        text = " ".join(said.text.split())
-        cut = text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…"
-        return f"> {said.author}: {cut} (deleted since)"
+    with suppress(OSError, ValueError):  # what a reader has made of the file must not hold up an answer
+        for said in loaded(known):
+            text = " ".join(said.text.split())
+            cut = text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…"
+            return f"> {said.author}: {cut} (deleted since)"
     return "> (a message that was deleted)"
 
 

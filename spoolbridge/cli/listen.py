@@ -57,7 +57,9 @@ def inbox(
         _as_context(messages, mark_read=mark_read)
         return
     for message in messages:
-        _show_received(message, the_inbox.mark_read(message) if mark_read else message.path, as_json)
+        _show_received(message, the_inbox.read_place(message) if mark_read else message.path, as_json)
+        if mark_read:  # behind it: what nobody has seen must stay unread
+            the_inbox.mark_read(message)
 
 
 @click.command()
@@ -110,27 +112,34 @@ def _follow(spool: Spool, place: str | None, *, as_json: bool, mark_read: bool) 
     with arrivals.Arrivals(spool, place) as coming:
         for listed in coming.follow():
             for message in the_inbox.loaded(listed):
-                path = the_inbox.mark_read(message) if mark_read else message.path
+                path = the_inbox.read_place(message) if mark_read else message.path
                 told = {**message.told(), "file": str(path)}
                 text = as_json_text(told) if as_json else _in_a_line(message, path)
                 sys.stdout.write(f"{text}\n")  # one write: a reader of the pipe never sees half a line
                 sys.stdout.flush()
+                if mark_read:
+                    the_inbox.mark_read(message)
 
 
 def _in_a_line(message: Received, path: Path) -> str:
-    return f"{message.channel}  {message.author}: {' '.join(message.text.split())}  {path}"
+    from spoolbridge.rendering import one_line
+
+    # Without direction marks, which could show the path as another.
+    author, text = (one_line(each, len(each) + 1) for each in (message.author, message.text))
+    return f"{message.channel}  {author}: {text}  {path}"
 
 
 def _as_context(messages: Sequence[Received], *, mark_read: bool, err: bool = False) -> None:
     from spoolbridge import framing
     from spoolbridge import inbox as the_inbox
 
-    # Shown before they are marked: what nobody has seen must stay unread.
     places = [the_inbox.read_place(message) if mark_read else message.path for message in messages]
     told = [message.told() | {"file": str(path)} for message, path in zip(messages, places, strict=True)]
-    if text := framing.for_a_hook(told):
+    text, shown = framing.for_a_hook(told)
+    if text:
         click.echo(text, err=err)
-    for message in messages if mark_read else ():
+    # What nobody has seen stays unread.
+    for message in messages[len(messages) - shown :] if mark_read else ():
         the_inbox.mark_read(message)
 
 

@@ -27,8 +27,9 @@ def read(project: Path, paths: Sequence[str]) -> dict[str, bytes]:
             raise MessageError(f"two files are called {parts[-1]!r}", "attach one under another name")
         try:
             found[parts[-1]] = _content(project, parts)
-        except OSError as error:
-            what = f"{path!r} cannot be attached ({error.strerror or error})"
+        except (OSError, UnicodeError) as error:  # JSON can hold characters that no file name can
+            why = error.strerror or error if isinstance(error, OSError) else "no file can be called so"
+            what = f"{path!r} cannot be attached ({why})"
             raise MessageError(what, "name a regular file of the project, not a link") from None
     return found
 

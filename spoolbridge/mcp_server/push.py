@@ -9,6 +9,7 @@ and the file stays unread until the agent, or a tool, marks it as read.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Literal
@@ -36,6 +37,8 @@ INSTRUCTIONS = (
 _MOST_AT_ONCE = 20  # of what lies unread when a session begins: the newest
 _LOOK = 0.5  # seconds; so long may a server that ends still wait
 _AGAIN = 2.0  # seconds until a spool that is not there is looked for again
+
+_TAG = re.compile(r"<(?=\s*(?:/|channel))", re.IGNORECASE)
 
 log = logging.getLogger(__name__)
 
@@ -100,10 +103,10 @@ class Push:
 def _body(message: Received) -> Body:
     text = framing.fitting(message.text, framing.MOST_OF_ONE)
     cut = "" if text == message.text else " [cut]"
-    # A text must not end the element that it is shown in.
-    text = text.replace("</", "<\u200b/") + cut
+    # A text must neither end the element that it is shown in nor look like another.
+    text = _TAG.sub("<\u200b", text) + cut
     meta = {
-        "channel": message.channel, "message_id": str(message.id), "user": message.author,
+        "channel": message.channel, "message_id": str(message.id), "user": framing.attribute(message.author),
         "user_id": str(message.author_id or ""), "ts": message.date, "file": str(message.path),
     }  # fmt: skip
     if message.thread_id is not None:

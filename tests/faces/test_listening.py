@@ -142,13 +142,39 @@ def test_a_hook_gets_no_more_than_it_may_hold() -> None:
     """Ten thousand characters at most: the newest are kept, and how many there are besides is told."""
     about = {"channel": "c", "author": "a", "date": "d", "file": "f"}
     told = [about | {"id": str(number), "text": f"{number} " + "word " * 100} for number in range(100)]
-    text = framing.for_a_hook(told)
+    text, shown = framing.for_a_hook(told)
     assert len(text) <= framing.MOST_CHARACTERS
     assert "\n99 word" in text
     assert "\n0 word" not in text
-    shown = text.count("</discord-")
+    assert shown == text.count("</discord-")
     assert f"\n{100 - shown} older unread messages: spoolbridge inbox --unread" in text
-    assert "cut; the rest is in f" in framing.for_a_hook([told[0] | {"text": "x" * 50_000}])
+    assert "cut; the rest is in f" in framing.for_a_hook([told[0] | {"text": "x" * 50_000}])[0]
+
+
+def test_what_a_hook_does_not_show_stays_unread(spool: Spool) -> None:
+    """Only what stands in the prompt is marked as read: nobody has seen the rest."""
+    for number in range(1, 21):
+        said(spool, number, f"{number} " + "word " * 300)
+    ended = run(spool, "inbox", "--hook", "--mark-read")
+    shown = ended.out.count("</discord-")
+    assert 0 < shown < 20
+    left = [json.loads(line)["id"] for line in run(spool, "inbox", "--unread", "--json").out.splitlines()]
+    assert [str(START + number) for number in range(1, 21 - shown)] == left
+
+
+@pytest.mark.parametrize("words", [(), ("--follow",)])
+def test_what_could_not_be_shown_stays_unread(spool: Spool, words: tuple[str, ...]) -> None:
+    """Its reader went away: a message is marked behind its line, not before."""
+    said(spool, 1, "one")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as broken:
+        program = [str(PROGRAM), "inbox", "--mark-read", *words]
+        ended = subprocess.run(
+            program, env=environment(spool), cwd=spool.root.parent, stdout=broken, timeout=20, check=False
+        )
+    assert 1 == ended.returncode
+    assert "one" in run(spool, "inbox", "--unread").out
 
 
 # --- inbox --follow ----------------------------------------------------------------------------------
@@ -169,6 +195,16 @@ def test_follow_prints_a_line_a_message(spool: Spool, as_json: bool) -> None:
         assert ["one\ntwo", "x" * 100_000] == [json.loads(line)["text"] for line in (first, second)]
     else:
         assert (True, True) == ("nic: one two  " in first, second.endswith(f"  {path}\n"))
+
+
+def test_no_text_reaches_beyond_its_place_in_a_line(spool: Spool) -> None:
+    """No escape, no direction mark and no line end of a stranger's acts on the terminal."""
+    path = said(spool, 1, "a\x1b[2J\u202eb\u2028c\x85\x9b31md\u2066", author="N\u202e\x1b]0;x\x07\nic")
+    with running(spool, "inbox", "--follow") as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+    assert line.endswith(f"  {path}\n")
+    assert line[:-1].isprintable()
 
 
 # --- wait --------------------------------------------------------------------------------------------
