@@ -22,6 +22,8 @@ MAGIC = "Spoolbridge: 1"
 LONGEST = 4096  # bytes
 _MOST_MENTIONS = 100  # ids in allowed_mentions (Create Message)
 _LONGEST_NAME = 100  # characters of a thread's name (Start Thread)
+#: Not printable, says Python, but they hold emoji and words of several scripts together.
+_JOINERS = {0x200C: None, 0x200D: None}
 _LONGEST_KEY = 200  # characters of a Dedupe-Key
 
 
@@ -87,7 +89,7 @@ def _known(number: int, key: str) -> str:
 
 def _read(number: int, value: str, read: Callable[[str], object]) -> object:
     try:
-        if not value.isprintable():  # a line break would begin a header of its own
+        if not value.translate(_JOINERS).isprintable():  # a line break would begin a header of its own
             raise ValueError("one line of letters, digits and signs")
         return read(value)
     except ValueError as form:

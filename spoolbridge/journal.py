@@ -63,6 +63,8 @@ class History:
     part: dict[int, PartHistory] = field(default_factory=dict)
     #: The thread that its `Thread` name was found to be; known of the channel it was dropped for.
     thread: int | None = None
+    #: How it was called there; empty in records of versions that did not note it.
+    thread_name: str = ""
     #: Tries to make that thread of which nothing is known.
     thread_tries: int = 0
 
@@ -88,8 +90,10 @@ class Journal:
         #: What is known of these does not begin in this file, and is all there.
         self._whole: set[tuple[str, int]] = set()
         self._owners: dict[int, str] = {}
-        #: Digest of channel and Dedupe-Key → (ID, channel or thread id, time) of the last entry with it.
-        self._keys: dict[str, tuple[str, int, float]] = {}
+        #: Digest of channel and Dedupe-Key → (ID, channel or thread id) of each entry with it → its last try.
+        self._keys: dict[str, dict[tuple[str, int], float]] = {}
+        #: Those that were looked for in the files before this one.
+        self._whole_keys: set[str] = set()
         if not atomic.exists(FILE, at=state) and atomic.exists(_NEXT, at=state):
             os.rename(_NEXT, FILE, src_dir_fd=state, dst_dir_fd=state)  # died between two renames
         self.torn = atomic.cut_torn_tail(FILE, at=state)
@@ -122,14 +126,16 @@ class Journal:
         """The message and the ID of another entry with this key that was sent in the last 24 hours."""
         since = self._clock() - KEY_HOLDS
         with self._lock:
-            if key not in self._keys and since < self._since:
+            entries = self._keys.setdefault(key, {})
+            if key not in self._whole_keys and since < self._since:
                 for record in self._records_since(since, having=key):
-                    self._keys[key] = record["id"], record["channel"], record["at"]
-            entry_id, channel_id, at = self._keys.get(key, ("", 0, 0.0))
-            history = self._known((entry_id, channel_id)) if entry_id not in ("", but) else None
-        if history is None or not history.sent or at < since:
-            return None
-        return history.part[1].message_id or 0, entry_id
+                    entries.setdefault((record["id"], record["channel"]), record["at"])
+            self._whole_keys.add(key)
+            for entry, at in entries.items():
+                history = self._known(entry) if entry[0] != but and at >= since else None
+                if history is not None and history.sent:
+                    return history.part[1].message_id or 0, entry[0]
+        return None
 
     def tried(
         self, entry_id: str, channel_id: int, part: int, *, parts: int, form: Form, digest: str,
@@ -150,9 +156,9 @@ class Journal:
         """Durable before a thread is made: that request has no nonce."""
         self._append("thread-try", entry_id, channel_id)
 
-    def thread(self, entry_id: str, channel_id: int, thread_id: int | None) -> None:
-        """The entry's parts go there, whatever bears its name later. None: to none yet."""
-        self._append("thread", entry_id, channel_id, thread=thread_id)
+    def thread(self, entry_id: str, channel_id: int, thread_id: int | None, name: str = "") -> None:
+        """The entry's parts go there, whatever bears that name later. None: to none yet."""
+        self._append("thread", entry_id, channel_id, thread=thread_id, name=name)
 
     def sent(self, entry_id: str, channel_id: int, part: int, message_id: int, guild_id: int | None) -> None:
         self._append("sent", entry_id, channel_id, part=part, message=message_id, guild=guild_id)
@@ -192,7 +198,7 @@ class Journal:
         if record["kind"] == "sent":
             self._owners[record["message"]] = record["id"]
         if record.get("key"):
-            self._keys[record["key"]] = record["id"], record["channel"], record["at"]
+            self._keys.setdefault(record["key"], {})[record["id"], record["channel"]] = record["at"]
         key = (record["id"], record["channel"])
         fold(self._histories.setdefault(key, History()), record)
 
@@ -219,7 +225,7 @@ class Journal:
             os.rename(_NEXT, FILE, src_dir_fd=self._state, dst_dir_fd=self._state)
             atomic.sync_directory(self._state)
             self._histories, self._whole, self._owners = unresolved, set(unresolved), {}
-            self._keys = {}
+            self._keys, self._whole_keys = {}, set()
         before, self._fd = self._fd, self._open()  # in this order: a closed descriptor is soon another file's
         os.close(before)
         self._since = now
@@ -296,7 +302,7 @@ def fold(history: History, record: dict[str, Any]) -> None:
             each.first_unknown, each.pending, each.crashes = each.unresolved, None, 0
         return
     if record["kind"] in ("thread-try", "thread"):
-        history.thread = record.get("thread")
+        history.thread, history.thread_name = record.get("thread"), record.get("name", "")
         history.thread_tries = history.thread_tries + 1 if record["kind"] == "thread-try" else 0
         return
     part = history.part.setdefault(record["part"], PartHistory())
@@ -320,8 +326,8 @@ def fold(history: History, record: dict[str, Any]) -> None:
 
 def _restored(each: dict[str, Any]) -> History:
     parts = {int(number): PartHistory(**part) for number, part in each["part"].items()}
-    thread, tries = each.get("thread"), each.get("thread_tries", 0)
-    return History(each["parts"], _form(each), each["failed"], parts, thread, tries)
+    thread, name, tries = each.get("thread"), each.get("thread_name", ""), each.get("thread_tries", 0)
+    return History(each["parts"], _form(each), each["failed"], parts, thread, name, tries)
 
 
 def _form(record: dict[str, Any]) -> Form:

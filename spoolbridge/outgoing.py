@@ -143,7 +143,11 @@ def compose(message: OutgoingMessage, form: Form = PLAIN) -> list[Part]:
         whole = f"{form.quote}\n{whole}"
     # What five parts cannot hold is not split to find that out: somebody may have dropped a log file.
     room = MOST_PARTS * split.LIMIT
-    texts = split.split(f"{whole}\n{form.note}" if form.note else whole) if len(whole) <= room else []
+    texts = split.split(whole) if len(whole) <= room else []
+    if form.note and 0 < len(texts) <= MOST_PARTS:  # the note must not cost a text its end
+        noted = split.split(f"{whole}\n{form.note}")
+        texts = noted if len(noted) <= MOST_PARTS else [*texts, form.note]
+        return _with_files(texts, message.files, apart=True)
     files = message.files
     if len(texts) > MOST_PARTS or len(whole) > room:
         texts = [_beginning(whole, form.note)]
@@ -201,7 +205,8 @@ def payload(message: OutgoingMessage, part: Part, nonce: str, *, reply: bool) ->
 def _allowed_mentions(mentions: Sequence[int] | None) -> dict[str, list[str]]:
     if mentions is None:
         return {"parse": ["users"]}
-    return {"parse": [], "users": [str(each) for each in mentions]} if mentions else {"parse": []}
+    once = [str(each) for each in dict.fromkeys(mentions)]  # Discord refuses a set that names one twice
+    return {"parse": [], "users": once} if once else {"parse": []}
 
 
 def _in_words(minutes: int) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from spoolbridge import outgoing
 from spoolbridge.claim import Claim
 from spoolbridge.discord.client import DiscordClient
-from spoolbridge.discord.codes import UNKNOWN_CHANNEL
+from spoolbridge.discord.codes import THREAD_LOCKED, UNKNOWN_CHANNEL
 from spoolbridge.journal import History, Journal, PartHistory
 from spoolbridge.outcome import Closed, Refused, Sent
 from spoolbridge.outgoing import PLAIN, File, Form, OutgoingMessage, Part
@@ -93,7 +93,7 @@ class Posting:
             return twin
         course = _Course(claim, channel_id, channel_id, message, key)
         outcome = await self._into_its_thread(course)
-        if isinstance(outcome, Closed) and outcome.code == UNKNOWN_CHANNEL and message.options.thread:
+        if message.options.thread and await self._needs_another_thread(course, outcome):
             await self._threads.forget(claim.id, channel_id, message.options.thread)
             outcome = await self._into_its_thread(course)  # by name it may be made anew
         if isinstance(outcome, Closed) and course.target != channel_id:
@@ -134,16 +134,25 @@ class Posting:
             outcome = await self._all_parts(course)
         return outcome
 
+    async def _needs_another_thread(self, course: _Course, outcome: Outcome) -> bool:
+        """Whether its thread is deleted, or was locked before anything of the entry was in it."""
+        if isinstance(outcome, Closed):
+            return outcome.code == UNKNOWN_CHANNEL
+        named = isinstance(course.message.options.thread, str) and course.message.options.react is None
+        if not (named and isinstance(outcome, Refused) and outcome.code in THREAD_LOCKED):
+            return False
+        return not _begun(await in_thread(self._journal.history, course.claim.id, course.target))
+
     async def _react(self, course: _Course, emoji: str) -> Outcome:
         """A reaction is there once, however often it is put; it is tried and noted like a part."""
         claim, target, message_id = course.claim, course.target, course.message.options.reply_to
         assert message_id is not None
         history = await in_thread(self._journal.history, claim.id, target)
+        part = Part(f"{emoji} {message_id}")
+        if _is_another(history, [part]):
+            return Reused()
         if sent := self._sent_before(claim, history):
             return sent
-        part = Part(f"{emoji} {message_id}")
-        if _begun(history) and _is_another(history, [part]):
-            return Reused()
 
         await in_thread(
             self._journal.tried, claim.id, target, 1,
@@ -172,7 +181,7 @@ class Posting:
         outcome: Outcome | None = Refused("the message has no parts")
         for number, part in enumerate(parts, 1):
             known = history.part.get(number) or PartHistory()
-            if part.files and course.without_files and known.message_id is None:
+            if part.files and course.without_files and known.message_id is None and known.unresolved is None:
                 return course.without_files
             alone = course.alone if number == 1 else Alone()
             place = Place(claim, course.target, number, len(parts), form, part, message, course.key, alone)

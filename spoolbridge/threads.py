@@ -35,7 +35,8 @@ class Threads:
         """The thread's id. Raises DiscordError (RefusedError where it is none of that channel's), and
         OSError where the journal cannot be written: then no thread was made."""
         history = await in_thread(self._journal.history, entry_id, channel_id)
-        if history.thread is not None:
+        # An operator may have corrected the name before the retry.
+        if history.thread is not None and isinstance(wanted, str) and history.thread_name in ("", wanted):
             return history.thread
         found = self._found.get((channel_id, wanted))
         if found is None and isinstance(wanted, int):
@@ -48,7 +49,7 @@ class Threads:
             found = await self._make(entry_id, channel_id, str(wanted))
         self._remember(channel_id, wanted, found)
         if not isinstance(wanted, int):
-            await in_thread(self._journal.thread, entry_id, channel_id, found)
+            await in_thread(self._journal.thread, entry_id, channel_id, found, wanted)
         return found
 
     async def forget(self, entry_id: str, channel_id: int, wanted: int | str) -> None:

@@ -50,6 +50,7 @@ MOST_DETAILS = 3
 UNREADABLE: Final = object()
 
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TIMED_OUT, _TOO_LARGE, _TOO_MANY = 401, 403, 404, 408, 413, 429
+_FILES = {"files", "attachments"}  # where a validation error puts the fault of a file
 _SNOWFLAKE = re.compile(r"[0-9]{1,20}")
 _QUOTED = re.compile(r'"[^"]*"?|“[^”]*”?|`[^`]*`?')
 
@@ -124,10 +125,10 @@ def outcome_of(answer: Answer, *, retrying: bool = False, files: bool = False) -
 def _refused_part(answer: Answer, *, files: bool) -> Literal["message", "reply", "files"]:
     """What the refusal is about; a missing permission to a post with files may be the one to attach."""
     faulty = {path.partition(".")[0] for path, _, _ in flattened(answer.fields.get("errors"))}
-    if answer.code in REPLY_REFUSED or faulty == {"message_reference"}:
-        return "reply"
+    if answer.code in REPLY_REFUSED or "message_reference" in faulty <= {"message_reference", *_FILES}:
+        return "reply"  # and perhaps the files: without the reply, the next answer is about them alone
     about_files = answer.status == _TOO_LARGE or answer.code in FILES_REFUSED | {MISSING_PERMISSION}
-    return "files" if files and (about_files or faulty in ({"files"}, {"attachments"})) else "message"
+    return "files" if files and (about_files or (faulty and faulty <= _FILES)) else "message"
 
 
 def _posted(answer: Answer) -> Outcome:

@@ -16,6 +16,8 @@ WRONG_CLIENT = 40333
 
 #: The channel is closed to the bot until somebody opens it.
 CLOSED = frozenset({UNKNOWN_CHANNEL, MISSING_ACCESS, MISSING_PERMISSION})
+#: The thread takes nothing more from who may not manage threads; that it is archived alone would not matter.
+THREAD_LOCKED = frozenset({50083, 160005})
 #: Discord's own trouble, whatever the status: the same request may pass later.
 TRANSIENT = frozenset({40004, 40006, 40062, 130000})
 #: It is the files that were refused; the text alone may pass. (50013 too, where files were sent: the right

@@ -83,7 +83,7 @@ GUARDS = (
     ),
     Guard(
         "which thread an entry goes to is noted",
-        "threads.py", "if history.thread is not None:\n", "if False:\n",
+        "threads.py", "if history.thread is not None and", "if False and",
         "tests/flow/test_outbound_content.py",
     ),
     Guard(

@@ -219,9 +219,12 @@ def test_a_missing_permission_with_files_may_be_the_one_to_attach() -> None:
     assert [Refused, Closed, Closed] == outcomes
 
 
+FAULT: dict[str, Any] = {"_errors": [{"code": "X", "message": "no"}]}
+
+
 def invalid(*path: str) -> Answer:
     """A form that Discord does not take, with the fault at that place."""
-    errors: dict[str, Any] = {"_errors": [{"code": "X", "message": "no"}]}
+    errors = FAULT
     for each in reversed(path):
         errors = {each: errors}
     return coded(400, 50035, errors=errors)
@@ -233,6 +236,8 @@ def invalid(*path: str) -> Answer:
         (invalid("message_reference"), "reply"),
         (invalid("message_reference", "message_id"), "reply"),
         (coded(400, 160002), "reply"),
+        (coded(400, 50035, errors={"message_reference": FAULT, "files": {"0": FAULT}}), "reply"),
+        (coded(400, 50035, errors={"message_reference": FAULT, "content": FAULT}), "message"),
         (invalid("content"), "message"),
         (coded(400, 200000), "message"),
         (coded(413, 40005), "files"),
@@ -241,6 +246,7 @@ def invalid(*path: str) -> Answer:
         (coded(403, 50013), "files"),
         (page(413), "files"),
         (invalid("files", "0"), "files"),
+        (coded(400, 50035, errors={"attachments": FAULT, "files": {"0": FAULT}}), "files"),
         (invalid("attachments", "0", "filename"), "files"),
     ],
 )
