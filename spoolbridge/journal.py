@@ -124,6 +124,13 @@ class Journal:
 
     def twin(self, key: str, *, but: str) -> tuple[int, str] | None:
         """The message and the ID of another entry with this key that was sent in the last 24 hours."""
+        for entry_id, _, history in self.with_key(key, but=but):
+            if history.sent:
+                return history.part[1].message_id or 0, entry_id
+        return None
+
+    def with_key(self, key: str, *, but: str) -> list[tuple[str, int, History]]:
+        """ID, channel (or thread) and history of the other entries with this key, of the last 24 hours."""
         since = self._clock() - KEY_HOLDS
         with self._lock:
             entries = self._keys.setdefault(key, {})
@@ -131,11 +138,8 @@ class Journal:
                 for record in self._records_since(since, having=key):
                     entries.setdefault((record["id"], record["channel"]), record["at"])
             self._whole_keys.add(key)
-            for entry, at in entries.items():
-                history = self._known(entry) if entry[0] != but and at >= since else None
-                if history is not None and history.sent:
-                    return history.part[1].message_id or 0, entry[0]
-        return None
+            others = [entry for entry, at in entries.items() if entry[0] != but and at >= since]
+            return [(*entry, self._known(entry) or History()) for entry in others]
 
     def tried(
         self, entry_id: str, channel_id: int, part: int, *, parts: int, form: Form, digest: str,

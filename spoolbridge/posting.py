@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from spoolbridge import outgoing
 from spoolbridge.claim import Claim
@@ -22,7 +23,7 @@ from spoolbridge.discord.codes import THREAD_LOCKED, UNKNOWN_CHANNEL
 from spoolbridge.journal import History, Journal, PartHistory
 from spoolbridge.outcome import Closed, Refused, Sent
 from spoolbridge.outgoing import PLAIN, File, Form, OutgoingMessage, Part
-from spoolbridge.readback import Bot
+from spoolbridge.readback import Absent, Bot, Found, Undecided, read_back
 from spoolbridge.settings import DEFAULT_MAX_UPLOAD
 from spoolbridge.threads import Threads
 from spoolbridge.tries import Alone, Cancelled, Place, Tries
@@ -89,9 +90,9 @@ class Posting:
         posted without its `try`.
         """
         key = _key(channel_id, message.options.dedupe_key)
-        if key and (twin := await self._twin(claim, channel_id, key)):
-            return twin
         course = _Course(claim, channel_id, channel_id, message, key)
+        if key and (outcome := await self._by_its_key(course)):
+            return outcome
         outcome = await self._into_its_thread(course)
         if message.options.thread and await self._needs_another_thread(course, outcome):
             await self._threads.forget(claim.id, channel_id, message.options.thread)
@@ -105,15 +106,40 @@ class Posting:
             await in_thread(self._journal.failed, claim.id, course.target, reason)
         return outcome
 
-    async def _twin(self, claim: Claim, channel_id: int, key: str) -> Sent | None:
-        """Another entry with this Dedupe-Key was sent: this one is not posted."""
+    async def _by_its_key(self, course: _Course) -> Outcome | None:
+        """Another entry with this Dedupe-Key was sent, or nobody can tell: this one is not posted."""
+        claim, key = course.claim, course.key
         found = await in_thread(self._journal.twin, key, but=claim.id)
+        if not found:
+            if in_doubt := await self._others_in_doubt(course):
+                return in_doubt
+            found = await in_thread(self._journal.twin, key, but=claim.id)
         if found is None:
             return None
         message_id, twin = found
         log.info("%s not posted: its Dedupe-Key was sent with %s as %d", claim, twin, message_id)
-        await in_thread(self._journal.same, claim.id, channel_id, message_id, twin)
+        await in_thread(self._journal.same, claim.id, course.channel_id, message_id, twin)
         return Sent(message_id)
+
+    async def _others_in_doubt(self, course: _Course) -> Refused | Closed | Cancelled | None:
+        """Who sends again because a delivery is unknown gives the same key: look for the first message."""
+        others = await in_thread(self._journal.with_key, course.key, but=course.claim.id)
+        for entry_id, place, history in others:
+            for number, part in list(history.part.items()):
+                if part.unresolved is None:
+                    continue
+                look = partial(read_back, self._client, self._journal, self._bot, place, part)
+                found = await self._tries.patiently(course.claim, course.message, look)
+                if isinstance(found, Found):
+                    message_id, guild_id = found.message_id, self._bot.guild_id
+                    await in_thread(self._journal.sent, entry_id, place, number, message_id, guild_id)
+                elif isinstance(found, Absent) or _is_gone(found):
+                    await in_thread(self._journal.not_sent, entry_id, place, number, read_back=True)
+                elif isinstance(found, Undecided):
+                    return Refused(f"{entry_id} has its Dedupe-Key and may be on Discord: {found.reason}")
+                else:
+                    return found
+        return None
 
     async def _into_its_thread(self, course: _Course) -> Outcome:
         claim, message = course.claim, course.message
@@ -137,7 +163,7 @@ class Posting:
     async def _needs_another_thread(self, course: _Course, outcome: Outcome) -> bool:
         """Whether its thread is deleted, or was locked before anything of the entry was in it."""
         if isinstance(outcome, Closed):
-            return outcome.code == UNKNOWN_CHANNEL
+            return _is_gone(outcome)
         named = isinstance(course.message.options.thread, str) and course.message.options.react is None
         if not (named and isinstance(outcome, Refused) and outcome.code in THREAD_LOCKED):
             return False
@@ -188,8 +214,8 @@ class Posting:
             outcome = await self._tries.until_sure(place, known)
             if not isinstance(outcome, Sent):
                 break
-        if isinstance(outcome, Refused) and number == 1 and self._can_change(course, form, part, outcome):
-            return None
+        if isinstance(outcome, Refused) and number == 1:
+            return None if await self._can_change(course, form, part, outcome) else outcome
         return outcome
 
     def _form(self, course: _Course) -> Form:
@@ -205,10 +231,11 @@ class Posting:
         most = f"{self._max_upload / (1 << 20):.4g} MiB a file (SPOOLBRIDGE_MAX_UPLOAD)"
         return Refused(f"{_named(large)} and the bridge sends at most {most}", about="files")
 
-    def _can_change(self, course: _Course, form: Form, part: Part, refused: Refused) -> bool:
+    async def _can_change(self, course: _Course, form: Form, part: Part, refused: Refused) -> bool:
         """Whether the entry may still go out without what was refused of its first part."""
         if refused.about == "reply" and not form.quote and course.message.options.reply_to is not None:
-            course.quote = self._quote(course.claim.channel, course.message.options.reply_to)
+            said = course.message.options.reply_to
+            course.quote = await in_thread(self._quote, course.claim.channel, said)
             log.info("%s: the message that it answers is gone; it is quoted instead", course.claim)
             return True
         if refused.about == "files" and part.files and course.message.text.strip() and not form.note:
@@ -232,6 +259,11 @@ def _key(channel_id: int, dedupe_key: str | None) -> str:
     if dedupe_key is None:
         return ""
     return hashlib.blake2b(f"{channel_id}|{dedupe_key}".encode(), digest_size=16).hexdigest()
+
+
+def _is_gone(outcome: object) -> bool:
+    """Whether the channel or thread was deleted, and all that was in it."""
+    return isinstance(outcome, Closed) and outcome.code == UNKNOWN_CHANNEL
 
 
 def _named(files: list[File]) -> str:

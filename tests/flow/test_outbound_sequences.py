@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from spoolbridge.emulator import objects
 from spoolbridge.spool import Entry
 from tests.support.bridge import MESSAGES, READ_MESSAGE_HISTORY, Bridge, bridging
 from tests.support.waiting import until
@@ -130,9 +131,9 @@ async def test_a_thread_deleted_between_parts(bridge: Bridge) -> None:
 # -- keys --------------------------------------------------------------------------------------------------
 
 
-async def test_a_key_whose_first_entry_is_found_on_discord_later(bridge: Bridge) -> None:
-    """Another entry with the key was refused meanwhile: the first still stands for it."""
-    bridge.emulator.fail(method="POST", route=MESSAGES, kind="drop_after")
+async def in_doubt(bridge: Bridge, fault: str) -> Entry:
+    """An entry with the key `k` that failed, and nobody knows whether it was posted."""
+    bridge.emulator.fail(method="POST", route=MESSAGES, kind=fault)
     bridge.watched = True
     await bridge.restart()
     first = bridge.drop(headed("one", Dedupe_Key="k"))
@@ -142,13 +143,42 @@ async def test_a_key_whose_first_entry_is_found_on_discord_later(bridge: Bridge)
     bridge.clock.now += LATER
     bridge.watched = False
     await bridge.start()
-    unknown = await bridge.settled(first)
-    assert ("failed", True) == (unknown.state, "delivery unknown" in unknown.reason)
-    assert "failed" == (await settled(bridge, headed("!!automod", Dedupe_Key="k"))).state
+    failed = await bridge.settled(first)
+    assert ("failed", True) == (failed.state, "delivery unknown" in failed.reason)
+    return failed
+
+
+@pytest.mark.parametrize(("fault", "texts"), [("drop_after", ["one"]), ("drop_before", ["once more"])])
+async def test_sent_again_while_the_delivery_is_unknown(
+    bridge: Bridge, fault: str, texts: list[str]
+) -> None:
+    """That is what a key is for: the second is posted only where the first is surely not there."""
+    failed = await in_doubt(bridge, fault)
+    doubtful = await settled(bridge, headed("once more", Dedupe_Key="k"))
+    assert "failed" == doubtful.state
+    assert f"{failed.id} has its Dedupe-Key and may be on Discord" in doubtful.reason
     bridge.emulator.allow("general", READ_MESSAGE_HISTORY)
-    assert "sent" == (await retried(bridge, unknown)).state
-    assert "sent" == (await settled(bridge, headed("three", Dedupe_Key="k"))).state
-    assert ["one"] == bridge.texts()
+    for each in (doubtful, failed):
+        assert "sent" == (await retried(bridge, each)).state
+    assert texts == bridge.texts()
+
+
+async def test_the_thread_of_a_message_in_doubt_is_gone(bridge: Bridge) -> None:
+    """With it went whatever was in it: the key is free."""
+    guild = bridge.emulator.guild
+    made = guild.add_thread(guild.channel("general"), "x", objects.PUBLIC_THREAD)
+    bridge.emulator.fail(method="POST", route=MESSAGES, kind="drop_after")
+    bridge.watched = True
+    await bridge.restart()
+    first = bridge.drop(headed("one", Dedupe_Key="k", Thread=made.id))
+    await bridge.clock.sleepers(1)
+    guild.remove_channel(made.id)
+    bridge.watched = False
+    await bridge.kill()
+    await bridge.start()
+    assert "failed" == (await bridge.settled(first)).state
+    assert "sent" == (await settled(bridge, headed("two", Dedupe_Key="k"))).state
+    assert ["two"] == bridge.texts()
 
 
 async def test_a_key_across_three_journals(bridge: Bridge) -> None:
