@@ -78,10 +78,16 @@ def listed(spool: Spool, channel: str | None = None, *, unread: bool = False) ->
 
 
 def loaded(messages: Iterable[Listed]) -> Iterator[Received]:
-    """The messages, opened; one that a reader has moved meanwhile is left out."""
+    """The messages, opened; one that a reader has moved meanwhile is left out, and one that cannot be opened
+    says so: it must not hide the others."""
     for each in messages:
-        with suppress(FileNotFoundError):
+        try:
             yield _load(each.id, each.channel, each.path, each.read)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            text = f"[this message cannot be read: {error.strerror}]"
+            yield Received(each.id, each.channel, each.path, each.read, text=text)
 
 
 def find(spool: Spool, reference: str) -> Received:
@@ -101,9 +107,10 @@ def find(spool: Spool, reference: str) -> Received:
 
 def quoted(spool: Spool, channel: str, message_id: int) -> str:
     """The line that stands for a message which is gone from Discord: what it said, if that is still here."""
-    known = (each for each in listed(spool, channel) if each.id == message_id)
+    known = [each for each in listed(spool, channel) if each.id == message_id]
     with suppress(OSError, ValueError):  # what a reader has made of the file must not hold up an answer
-        for said in loaded(known):
+        for each in known:
+            said = _load(each.id, each.channel, each.path, each.read)
             text = " ".join(said.text.split())
             cut = text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…"
             return f"> {said.author}: {cut} (deleted since)"

@@ -207,6 +207,18 @@ def test_no_text_reaches_beyond_its_place_in_a_line(spool: Spool) -> None:
     assert line[:-1].isprintable()
 
 
+@pytest.mark.parametrize("words", [("inbox",), ("inbox", "--hook"), ("wait", "--unread")])
+def test_a_message_that_cannot_be_read_hides_no_other(spool: Spool, words: tuple[str, ...]) -> None:
+    """It is told as that, and what came behind it is shown."""
+    broken = said(spool, 1, "one")
+    broken.unlink()
+    broken.mkdir()
+    said(spool, 2, "two")
+    ended = run(spool, *words)
+    assert (0, True) == (ended.code, "[this message cannot be read: " in ended.out)
+    assert "two\n" in ended.out
+
+
 # --- wait --------------------------------------------------------------------------------------------
 
 
