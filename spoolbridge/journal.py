@@ -92,8 +92,8 @@ class Journal:
         self._owners: dict[int, str] = {}
         #: Digest of channel and Dedupe-Key → (ID, channel or thread id) of each entry with it → its last try.
         self._keys: dict[str, dict[tuple[str, int], float]] = {}
-        #: Those that were looked for in the files before this one.
-        self._whole_keys: set[str] = set()
+        #: Since when they were looked for in the files before this one.
+        self._whole_keys: dict[str, float] = {}
         if not atomic.exists(FILE, at=state) and atomic.exists(_NEXT, at=state):
             os.rename(_NEXT, FILE, src_dir_fd=state, dst_dir_fd=state)  # died between two renames
         self.torn = atomic.cut_torn_tail(FILE, at=state)
@@ -131,13 +131,14 @@ class Journal:
 
     def with_key(self, key: str, *, but: str) -> list[tuple[str, int, History]]:
         """ID, channel (or thread) and history of the other entries with this key, of the last 24 hours."""
-        since = self._clock() - KEY_HOLDS
+        # Two that were dropped together are twins, however late the second's turn comes.
+        since = min(self._clock(), identity.time_of(but)) - KEY_HOLDS
         with self._lock:
             entries = self._keys.setdefault(key, {})
-            if key not in self._whole_keys and since < self._since:
+            if since < min(self._since, self._whole_keys.get(key, self._since)):
                 for record in self._records_since(since, having=key):
                     entries.setdefault((record["id"], record["channel"]), record["at"])
-            self._whole_keys.add(key)
+                self._whole_keys[key] = since
             others = [entry for entry, at in entries.items() if entry[0] != but and at >= since]
             return [(*entry, self._known(entry) or History()) for entry in others]
 
@@ -229,7 +230,7 @@ class Journal:
             os.rename(_NEXT, FILE, src_dir_fd=self._state, dst_dir_fd=self._state)
             atomic.sync_directory(self._state)
             self._histories, self._whole, self._owners = unresolved, set(unresolved), {}
-            self._keys, self._whole_keys = {}, set()
+            self._keys, self._whole_keys = {}, {}
         before, self._fd = self._fd, self._open()  # in this order: a closed descriptor is soon another file's
         os.close(before)
         self._since = now

@@ -181,6 +181,22 @@ async def test_the_thread_of_a_message_in_doubt_is_gone(bridge: Bridge) -> None:
     assert ["two"] == bridge.texts()
 
 
+async def test_twins_whose_second_waits_for_a_day(bridge: Bridge) -> None:
+    """They were dropped together: that the service was down in between makes them no two messages."""
+    await bridge.stop()
+    await bridge.open()
+    first = bridge.drop(headed("one", Dedupe_Key="k"))
+    second = bridge.drop(headed("two", Dedupe_Key="k"))
+    (bridge.box() / second.name).rename(bridge.spool.root / "tmp" / second.name)
+    await bridge.restart()
+    await bridge.settled(first)
+    await bridge.stop()
+    (bridge.spool.root / "tmp" / second.name).rename(bridge.box() / second.name)
+    bridge.clock.now += 2 * 86_400
+    await bridge.start()
+    assert ("sent", ["one"]) == ((await bridge.settled(second)).state, bridge.texts())
+
+
 async def test_a_key_across_three_journals(bridge: Bridge) -> None:
     """The entry that holds it is of the day before yesterday's file, by its ID."""
     bridge.drop("before")

@@ -326,7 +326,8 @@ class TestRecords:
         desk.tried(C)
         assert (5, A) == desk.restart().twin("k", but=B)
         desk.clock.now += 2
-        assert None is desk.journal.twin("k", but=B)
+        assert None is desk.journal.twin("k", but=f"20261123T120001.000000Z-{'d' * 8}")
+        assert (5, A) == desk.journal.twin("k", but=B)  # dropped together, and its turn came late
 
     def test_the_same(self, desk: Desk) -> None:
         """It counts as sent, tells the other's message, and does not own it."""
