@@ -7,6 +7,7 @@ starts slowly (aiohttp, mcp, watchdog, pydantic, asyncio): an agent waits for it
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -39,23 +40,27 @@ def drop_message(
     react: str | None = None,
     files: Mapping[str, bytes] | None = None,
     name: str = "",
+    not_after: float | None = None,
+    entry_id: str = "",
 ) -> Entry:
     """Hand `text` over for `channel` (a name, `rig.name`, a leading `#` forgiven); durable on return.
 
     `files` are contents by name, and the text may then be empty, as with `react`, an emoji for the
-    message `reply_to`. `name` ends the entry's file name.
+    message `reply_to`. `name` ends the entry's file name. It is not posted any more after `not_after` (unix
+    seconds). `entry_id` was minted before.
     Raises UnknownChannelError, MessageError or SpoolError; nothing has been dropped then.
     """
     address = registry.resolve(channel).address
     attached = _attached(files) if files else None
     headers = {
         "Rig": rig, "Reply-To": reply_to, "Thread": thread, "Dedupe-Key": dedupe_key, "React": react,
+        "Not-After": not_after and _rfc3339(not_after),
     }  # fmt: skip
     said = {key: str(value) for key, value in headers.items() if value}
     data = _bytes(text, said) if text or not attached or said else None
     outgoing.parse(name, data, attached)
     try:
-        return spool.drop(address, data, name=_visible(name), files=attached)
+        return spool.drop(address, data, name=_visible(name), files=attached, entry_id=entry_id)
     except OSError as error:
         what = f"the spool at {spool.root} cannot be written to ({error.strerror}); nothing was dropped"
         raise SpoolError(what, "make room or give rights, then send again") from error
@@ -120,6 +125,10 @@ def _bytes(text: str, headers: Mapping[str, str]) -> bytes:
         what = f"the message has {len(data)} bytes, more than {LONGEST_TEXT}"
         raise MessageError(what, "shorten it, or attach it as a file")
     return data
+
+
+def _rfc3339(at: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(math.ceil(at)))
 
 
 def _attached(files: Mapping[str, bytes]) -> dict[str, bytes]:

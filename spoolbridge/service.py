@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from spoolbridge import __version__, backoff, findings, first_start, guild, inbox, lock, status
 from spoolbridge.access import Access, strangers
+from spoolbridge.asker import Asker
 from spoolbridge.attachments import PATIENCE, Attachments
 from spoolbridge.channels import Watched
 from spoolbridge.cursor import Cursors
@@ -66,6 +67,7 @@ class Parts:
     dispatcher: Dispatcher
     access: Access
     receipts: Receipts | None
+    asker: Asker
     poller: Poller
     watcher: Watcher
     mail: GtMail | None
@@ -150,6 +152,7 @@ async def _serve(
         if once:
             await parts.dispatcher.drain()
             await parts.poller.cycle()
+            await parts.asker.look()
             if parts.receipts:
                 await parts.receipts.once()
             if parts.mail:
@@ -159,6 +162,7 @@ async def _serve(
             parts.dispatcher.run(),
             parts.poller.run(stop),
             parts.inspection.run(parts.poller),
+            parts.asker.run(),
             _keep_status(parts),
             _keep_house(parts),
             *([parts.mail.work()] if parts.mail else []),
@@ -233,6 +237,7 @@ async def _built(
                 guild_id=bot.guild_id, own_id=bot.id, access=settings.access,
             )
         )  # fmt: skip
+        asker = Asker(spool, client, access, registry, guild_id=bot.guild_id)
         poller = Poller(
             client, registry, deliveries, attachments=await stack.enter_async_context(downloads),
             globs=settings.poll, interval=settings.poll_interval, guild_id=bot.guild_id, own_id=bot.id,
@@ -240,8 +245,8 @@ async def _built(
             alarm=inspection.alarm,
         )  # fmt: skip
         yield Parts(
-            settings, spool, registry, client, bot, posting, dispatcher, access, receipts, poller, watcher,
-            mail, inspection, time.time(),
+            settings, spool, registry, client, bot, posting, dispatcher, access, receipts, asker, poller,
+            watcher, mail, inspection, time.time(),
         )  # fmt: skip
 
 

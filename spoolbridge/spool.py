@@ -113,15 +113,21 @@ class Spool:
         with self.at("outgoing") as outgoing:
             atomic.ensure_directory(channel, at=outgoing)
 
+    def mint(self) -> str:
+        """An ID for an entry that is dropped soon."""
+        return self._minter.mint()
+
     def drop(
-        self, channel: str, data: bytes | None, *, name: str = "", files: Mapping[str, bytes] | None = None
-    ) -> Entry:
-        """Hand a message over: durable when this returns. `name` is for people, `files` make a bundle.
+        self, channel: str, data: bytes | None, *, name: str = "", files: Mapping[str, bytes] | None = None,
+        entry_id: str = "",
+    ) -> Entry:  # fmt: skip
+        """Hand a message over: durable when this returns. `name` is for people, `files` make a bundle,
+        `entry_id` was minted before.
 
         Raises OSError (disk full, no permission) or SpoolError (a name that leads elsewhere) with nothing
         dropped.
         """
-        entry_id = self._minter.mint()
+        entry_id = entry_id or self.mint()
         full = identity.file_name(entry_id, f"{name}{ready.BUNDLE}" if files else name)
         if ready.ignored(full):
             full = identity.file_name(entry_id, f"{name}.txt")

@@ -6,6 +6,7 @@
     options    what several commands take: a channel, a text, files, the settings
     serve      demo, run, init, mcp, emulate
     talk       send, reply, inbox
+    ask        ask
     channels   list, create, sync
     operate    status, failed, audit, doctor
 

@@ -154,6 +154,22 @@ class DiscordClient:
                 return
             after = newest
 
+    async def message(self, channel_id: int, message_id: int) -> JsonObject:
+        """One message; needs Read Message History (50013 without it), and is 10008 once it was deleted."""
+        return _object(await self._connection.call(routes.message(channel_id, message_id)))
+
+    async def reactions(self, channel_id: int, message_id: int, emoji: str) -> list[JsonObject]:
+        """Every user who put this emoji on a message, ascending by id; when they did it, Discord does not
+        tell."""
+        route, found, after = routes.reactions(channel_id, message_id, emoji), list[JsonObject](), 0
+        while True:
+            query = {"limit": str(PAGE)} | ({"after": str(after)} if after else {})
+            page = sorted(_list(await self._connection.call(route, query=query)), key=_id_of)
+            found += [each for each in page if _id_of(each) > after]
+            if len(page) < PAGE or _id_of(page[-1]) <= after:
+                return found
+            after = _id_of(page[-1])
+
     async def channel(self, channel_id: int) -> JsonObject:
         return _object(await self._connection.call(routes.channel(channel_id)))
 

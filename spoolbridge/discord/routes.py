@@ -53,6 +53,8 @@ class Route:
 
 _CHANNEL = "/channels/{channel_id}"
 _MESSAGES = "/channels/{channel_id}/messages"
+_MESSAGE = "/channels/{channel_id}/messages/{message_id}"
+_REACTIONS = "/channels/{channel_id}/messages/{message_id}/reactions/{emoji}"
 _REACTION = "/channels/{channel_id}/messages/{message_id}/reactions/{emoji}/@me"
 
 
@@ -73,11 +75,25 @@ def channel_messages(channel_id: int) -> Route:
 
 def create_reaction(channel_id: int, message_id: int, emoji: str) -> Route:
     """Raises RefusedError for a text that cannot be an emoji: in a path, `..` would be another place."""
+    name = _emoji(emoji)
+    return _route("PUT", _REACTION, channel_id=channel_id, message_id=message_id, emoji=name)
+
+
+def message(channel_id: int, message_id: int) -> Route:
+    return _route("GET", _MESSAGE, channel_id=channel_id, message_id=message_id)
+
+
+def reactions(channel_id: int, message_id: int, emoji: str) -> Route:
+    """Raises RefusedError as `create_reaction`."""
+    name = _emoji(emoji)
+    return _route("GET", _REACTIONS, channel_id=channel_id, message_id=message_id, emoji=name)
+
+
+def _emoji(text: str) -> str:
     try:
-        name = emojis.name(emoji)
+        return emojis.name(text)
     except ValueError:
         raise RefusedError("that is not an emoji", f"give {emojis.FORM}", code=UNKNOWN_EMOJI) from None
-    return _route("PUT", _REACTION, channel_id=channel_id, message_id=message_id, emoji=name)
 
 
 def channel(channel_id: int) -> Route:

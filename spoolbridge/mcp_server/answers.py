@@ -9,6 +9,8 @@ from typing import Any
 from jsonschema import ValidationError  # type: ignore[import-untyped]
 from mcp import types
 
+from spoolbridge import asks, framing
+from spoolbridge.asks import Answer
 from spoolbridge.errors import (
     ChannelsError,
     MessageError,
@@ -44,6 +46,21 @@ def result(
     if more:
         blocks.append(types.TextContent(type="text", text=more))
     return types.CallToolResult(content=blocks, structured_content=dict(told), is_error=is_error)
+
+
+def people_said(answer: Answer) -> types.CallToolResult:
+    """What came of a question; words that people chose stand in a frame."""
+    told = answer.told()
+    if answer.status == asks.FAILED:
+        return result(f"the question failed: {answer.reason}", told, is_error=True)
+    if answer.status == asks.TIMED_OUT:
+        return result(f"nobody answered in time{answer.reason and f'; {answer.reason}'}", told)
+    text = framing.fitting(answer.text, framing.MOST_OF_ONE)
+    cut = {"cut": True} if text != answer.text else {}
+    told |= {"text": text, "notice": framing.NOTICE, **cut}
+    line = f"answered by a {answer.how}: {answer.option or 'see the text'}"
+    about = {"id": answer.message_id, "channel": answer.channel, "author": answer.author, "text": text}
+    return result(line, told, more=framing.framed([{**about, **cut, "file": "its message on Discord"}]))
 
 
 def refused(

@@ -25,6 +25,7 @@ from spoolbridge.errors import SpoolbridgeError
 from spoolbridge.inbox import Listed, Received
 from spoolbridge.mcp_server import schemas
 from spoolbridge.mcp_server.desk import Desk
+from spoolbridge.mcp_server.relay import Relay, is_verdict
 
 CAPABILITY = "claude/channel"
 INSTRUCTIONS = (
@@ -61,6 +62,8 @@ class Push:
     def __init__(self, desk: Desk, channels: Sequence[str]) -> None:
         self._desk = desk
         self._channels = tuple(channels)
+        #: Whether people may also allow or deny what the agent wants to do.
+        self.relay = Relay(desk, channels)
         self._session: ServerSession | None = None
         self._ready = anyio.Event()
 
@@ -68,6 +71,7 @@ class Push:
         server.add_notification_handler(
             "notifications/initialized", types.NotificationParams, self._initialized
         )
+        self.relay.add_to(server)
 
     async def _initialized(self, context: Any, _: types.NotificationParams) -> None:
         self._session = context.session
@@ -89,8 +93,12 @@ class Push:
         ours = [each for each in listed if each.channel in self._addresses()]
         for message in await anyio.to_thread.run_sync(lambda: list(inbox.loaded(ours))):
             assert self._session is not None
-            await self._session.send_notification(ChannelNotification(params=_body(message)))  # type: ignore[arg-type]
-            log.info("pushed %s/%d", message.channel, message.id)
+            told: BaseModel | None = ChannelNotification(params=_body(message))
+            if is_verdict(message):
+                told = await anyio.to_thread.run_sync(self.relay.verdict, message)
+            if told is not None:
+                await self._session.send_notification(told)  # type: ignore[arg-type]
+                log.info("pushed %s/%d", message.channel, message.id)
 
     def _addresses(self) -> set[str]:
         found = set(self._channels)

@@ -21,11 +21,11 @@ from mcp.server.runner import serve_loop
 from mcp.server.stdio import stdio_server
 
 from spoolbridge import __version__
-from spoolbridge.mcp_server import answers, schemas
+from spoolbridge.mcp_server import answers, relay, schemas
 from spoolbridge.mcp_server.desk import Desk
 from spoolbridge.mcp_server.push import CAPABILITY, INSTRUCTIONS, Push
 from spoolbridge.mcp_server.resources import Resources
-from spoolbridge.mcp_server.tools import PATIENCE, Tools
+from spoolbridge.mcp_server.tools import ASKING, PATIENCE, Tools
 from spoolbridge.settings import Settings
 
 _MOST_NAMES = 40  # channels named in a schema; Claude Code shows 2 KB of a description
@@ -39,15 +39,16 @@ _ARGUMENTS = {tool.name: Draft202012Validator(tool.takes) for tool in schemas.TO
 
 
 def make_server(
-    settings: Settings, *, patience: float = PATIENCE, channels: Sequence[str] = ()
+    settings: Settings, *, patience: float = PATIENCE, asking: float = ASKING, channels: Sequence[str] = ()
 ) -> Server[None]:
-    """The server, for any transport. `patience` is how long a call waits for its outcome, in seconds.
+    """The server, for any transport. `patience` is how long a call waits for its outcome, `asking` how long
+    for people's answer, in seconds.
 
     `channels`: what arrives there is pushed; the server must then be served by `serve_pushing`.
     """
     desk = Desk(settings)
     push = Push(desk, channels)
-    tools = Tools(desk, patience=patience)
+    tools = Tools(desk, patience=patience, asking=asking)
     resources = Resources(desk, tools)
 
     @asynccontextmanager
@@ -104,16 +105,21 @@ async def serve(settings: Settings, channels: Sequence[str] = ()) -> None:
     server = make_server(settings, channels=channels)
     async with stdio_server() as (reading, writing):
         if channels:
-            await serve_pushing(server, reading, writing)
+            await serve_pushing(server, reading, writing, relaying=relay.authenticates(settings, channels))
         else:
             await server.run(reading, writing, server.create_initialization_options())
 
 
-async def serve_pushing(server: Server[None], reading: Any, writing: Any) -> None:
+async def serve_pushing(server: Server[None], reading: Any, writing: Any, *, relaying: bool = False) -> None:
     """Serve the handshake era alone. A client that asks for the modern one first falls back to it, and only
-    there are the capabilities delivered that a push needs (Claude Code 2.1.330)."""
+    there are the capabilities delivered that a push needs (Claude Code 2.1.330). `relaying`: people may also
+    allow what the agent wants to do."""
     async with server.lifespan(server) as state:
-        options = server.create_initialization_options(experimental_capabilities={CAPABILITY: {}})
+        capabilities: dict[str, dict[str, Any]] = {
+            CAPABILITY: {},
+            **({relay.CAPABILITY: {}} if relaying else {}),
+        }
+        options = server.create_initialization_options(experimental_capabilities=capabilities)
         await serve_loop(server, reading, writing, lifespan_state=state, init_options=options)
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import anyio
 from mcp import types
 
-from spoolbridge import framing, inbox, sending, status
+from spoolbridge import asks, framing, inbox, sending, status
 from spoolbridge.errors import SpoolbridgeError, SpoolError
 from spoolbridge.mcp_server import answers, project_files, schemas
 from spoolbridge.mcp_server.desk import Desk
@@ -23,6 +23,8 @@ from spoolbridge.spool import Entry, Spool
 
 #: A post takes tenths of a second; clients give a tool a minute, and a model that waits does nothing.
 PATIENCE = 5.0  # seconds
+#: For people's answer, within that minute.
+ASKING = 50.0  # seconds
 _LIMIT = 20  # messages
 _FILE_NAME = "mcp.md"  # what an operator reads behind the ID
 
@@ -34,11 +36,12 @@ log = logging.getLogger(__name__)
 
 
 class Tools:
-    """All tools of one server. `patience`: how long a call waits for its outcome, in seconds."""
+    """All tools of one server. `patience`: how long a call waits for its outcome, `asking`: how long for
+    people, in seconds."""
 
-    def __init__(self, desk: Desk, *, patience: float = PATIENCE) -> None:
+    def __init__(self, desk: Desk, *, patience: float = PATIENCE, asking: float = ASKING) -> None:
         self._desk = desk
-        self._patience = patience
+        self._patience, self._asking = patience, asking
         self.calls: dict[str, Call] = {
             schemas.SEND: self._send,
             schemas.READ: self._read,
@@ -46,6 +49,7 @@ class Tools:
             schemas.REACT: self._react,
             schemas.STATUS: self._status,
             schemas.CHANNELS: self._channels,
+            schemas.ASK: self._ask,
         }
 
     async def call(self, name: str, given: Given) -> types.CallToolResult:
@@ -170,10 +174,34 @@ class Tools:
             )
         return bool(snapshot["running"]), told
 
+    async def _ask(self, given: Given) -> types.CallToolResult:
+        known = given.get("ask_id", "").strip()
+        if known and len(given) > 1:
+            return answers.refused("bad_arguments", "ask_id stands with nothing else", "give it alone")
+        if not known and not (given.get("channel_name") and given.get("question")):
+            hint = "give channel_name and question, or the ask_id of a question that is open"
+            return answers.refused("bad_arguments", "there is nothing to ask", hint)
+        ask_id = known or await self._in_turn(lambda: self._asked(given))
+        spool = self._desk.spool()
+        look = partial(asks.wait_for, spool, ask_id, self._asking, sleep=_cancellable_sleep)
+        answer = await anyio.to_thread.run_sync(look)
+        if answer is None:
+            line = f"nobody has answered yet; to wait on call again with ask_id {ask_id} and nothing else"
+            return answers.result(line, {"status": "open", "id": ask_id})
+        return answers.people_said(answer)
+
+    def _asked(self, given: Given) -> str:
+        question = asks.ask(
+            self._desk.spool(), self._desk.registry(), given["channel_name"].strip(), given["question"],
+            options=given.get("options") or (), timeout=given.get("timeout_seconds", asks.TIMEOUT),
+        )  # fmt: skip
+        log.info("asked %s", question.id)
+        return question.id
+
     async def _in_turn(self, call: Callable[[], _T]) -> _T:
         return await anyio.to_thread.run_sync(call, limiter=self._desk.turn)
 
 
 def _cancellable_sleep(seconds: float) -> None:
     anyio.from_thread.check_cancelled()
-    time.sleep(seconds)  # at most a tenth of a second, see wait_for
+    time.sleep(seconds)  # at most a second, see both functions wait_for
