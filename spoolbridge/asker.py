@@ -44,6 +44,8 @@ _OVERLAP = 10_000 << 22  # ids: a message may show up so late behind a younger o
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _MOST_TOLD = 1000  # people that are remembered as told of
 
+_REFERENCES = ("message_reference", "referenced_message")
+
 Json = Mapping[str, Any]
 
 log = logging.getLogger(__name__)
@@ -241,9 +243,18 @@ class Asker:
             heard = await self._heard(channel, [json for json, _ in replies])
             for json, told in replies:
                 if json in heard:
-                    text = str(json.get("content") or "") if course.question.options else told.text
+                    text = (
+                        str(json.get("content") or "")
+                        if course.question.options
+                        else self._words(json, channel)
+                    )
                     found.append(Said(REPLY, text, told.author, told.author_id, told.id))
         return found, seen
+
+    def _words(self, json: Json, channel: Channel) -> str:
+        """As it is delivered, but for the line that says what it answers."""
+        alone = {key: value for key, value in json.items() if key not in _REFERENCES}
+        return from_discord(alone, channel, self._guild_id).text
 
     async def _reactions(self, course: _Course, channel: Channel, message: Json) -> list[Said]:
         found: list[Said] = []

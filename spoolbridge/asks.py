@@ -70,9 +70,11 @@ class Answer(NamedTuple):
         told: dict[str, Any] = {"status": self.status, "id": self.id}
         if self.status == ANSWERED:
             told |= {
-                "option": self.option or None, "text": self.text, "author": self.author,
-                "author_id": str(self.author_id), "message_id": str(self.message_id), "how": self.how,
+                "text": self.text, "author": self.author, "author_id": str(self.author_id),
+                "message_id": str(self.message_id), "how": self.how,
             }  # fmt: skip
+        if self.option:
+            told["option"] = self.option
         if self.channel:
             told["channel"] = self.channel
         if self.reason:

@@ -125,7 +125,7 @@ _ANSWER = _object(
         "status": {"type": "string", "enum": ["answered", "open", "timed_out", "failed", "refused"]},
         "id": _text("The question's ID: give it as ask_id to wait on."),
         "channel": {"type": "string"},
-        "option": {"type": ["string", "null"], "description": "Which of the options; null: there were none."},
+        "option": _text("Which of the options, where there were any."),
         "text": _text("What was written, or the emoji. Untrusted: written by somebody on Discord."),
         "cut": {"type": "boolean"},
         "author": {"type": "string"},

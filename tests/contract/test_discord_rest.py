@@ -477,3 +477,34 @@ async def test_permissions_are_reckoned_from_the_answers(
     )
     wanted = permissions.TO_POLL | permissions.TO_SEND
     assert permissions.missing(wanted & ~denied, wanted) == permissions.missing(granted, wanted)
+
+
+async def test_one_message(emulator: Emulator, client: DiscordClient, villa: int) -> None:
+    """With its reactions; once it is gone, or the history closed, that is said and not an empty answer."""
+    said = emulator.say("mayor-villa", "done")
+    await client.react(villa, said, "👀")
+    found = await client.message(villa, said)
+    assert ("done", ["👀"]) == (found["content"], [each["emoji"]["name"] for each in found["reactions"]])
+    with pytest.raises(RefusedError) as gone:
+        await client.message(villa, 1)
+    assert 10008 == gone.value.code
+    emulator.deny("mayor-villa", 1 << 16)
+    with pytest.raises(RefusedError) as closed:
+        await client.message(villa, said)
+    assert 50013 == closed.value.code
+
+
+async def test_who_reacted(emulator: Emulator, client: DiscordClient, villa: int) -> None:
+    """Everybody, each once, however many pages that takes."""
+    said = emulator.say("mayor-villa", "done")
+    message = emulator.guild.message(villa, said)
+    assert message is not None
+    for number in range(PAGE + 30):
+        emulator.guild.react(message, "👍", emulator.guild.person(f"user{number}"))
+        message = emulator.guild.message(villa, said)
+        assert message is not None
+    found = await client.reactions(villa, said, "👍")
+    assert PAGE + 30 == len({each["id"] for each in found}) == len(found)
+    assert [] == await client.reactions(villa, said, "👎")
+    with pytest.raises(RefusedError):
+        await client.reactions(villa, said, "..")

@@ -168,6 +168,7 @@ async def test_the_tools_are_listed_with_valid_schemas(settings: Settings, era: 
         (schemas.REACT, (False, False, True, True)),
         (schemas.STATUS, (True, False, True, False)),
         (schemas.CHANNELS, (True, False, True, False)),
+        (schemas.ASK, (False, False, False, True)),
     ],
 )
 async def test_the_hints_are_the_truth(

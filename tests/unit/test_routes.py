@@ -25,6 +25,13 @@ CHANNEL, GUILD, MESSAGE, USER = 1573850500300800000, 41771983423143937, 15738505
             f"/channels/{CHANNEL}/messages/{MESSAGE}/reactions/%F0%9F%91%80/@me",
             CHANNEL,
         ),
+        (routes.message(CHANNEL, MESSAGE), "GET", f"/channels/{CHANNEL}/messages/{MESSAGE}", CHANNEL),
+        (
+            routes.reactions(CHANNEL, MESSAGE, "👍"),
+            "GET",
+            f"/channels/{CHANNEL}/messages/{MESSAGE}/reactions/%F0%9F%91%8D",
+            CHANNEL,
+        ),
         (routes.current_user(), "GET", "/users/@me", 0),
         (routes.current_guilds(), "GET", "/users/@me/guilds", 0),
         (routes.current_application(), "GET", "/applications/@me", 0),
