@@ -34,7 +34,7 @@ TIMEOUT = 3600.0  # seconds for an answer, where nothing else is said
 LONGEST = 7 * 24 * 3600.0  # seconds
 GRACE = 15.0  # seconds behind the deadline: the last look takes that long at most, or is not to be had
 KEPT = 30 * 24 * 3600.0  # seconds for which an answer is kept
-_LARGEST_FILE = 1 << 16  # bytes
+_LARGEST_FILE = 1 << 20  # bytes; a reply with all that it may carry has a tenth of it
 _AHEAD = 3600.0  # seconds that the clock of who asks may be ahead
 _LOOSE = 24 * 3600.0  # seconds after which a half-written question is nobody's
 

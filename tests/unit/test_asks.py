@@ -250,7 +250,7 @@ GOOD = {"options": ["yes", "no"], "deadline": 1_800_000_600}
         (json.dumps({**GOOD, "options": [1]}).encode(), "no list of texts"),
         (json.dumps({**GOOD, "options": ["../x", ""]}).encode(), "cannot be an option"),
         (json.dumps({**GOOD, "options": ["\ud800"]}).encode(), "cannot be an option"),
-        (json.dumps({**GOOD, "padding": "x" * 70_000}).encode(), "no JSON"),
+        (json.dumps({**GOOD, "padding": "x" * (1 << 20)}).encode(), "no JSON"),
     ],
 )
 def test_hostile_questions(spool: Spool, clock: FakeClock, place: Path, content: bytes, says: str) -> None:
