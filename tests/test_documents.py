@@ -37,8 +37,8 @@ CONTRIB = ROOT / "contrib" / "README.md"
 #: Each document and how many lines it may have.
 LIMITS = {
     README: 225,
-    SPOOL: 200,
-    COPY: 200,
+    SPOOL: 215,
+    COPY: 215,
     ARCHITECTURE: 380,
     CHANGELOG: 350,
     TESTS: 130,
