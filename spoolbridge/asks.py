@@ -41,7 +41,7 @@ _LOOSE = 24 * 3600.0  # seconds after which a half-written question is nobody's
 #: Any writer of the spool may create here and nobody but its owner remove; answers are the service's.
 _ASKS_MODE = 0o3770
 _ANSWERS_MODE = 0o2750
-_PAUSES = (0.1, 1.0)  # seconds between two looks for the answer: at first, and at most
+_PAUSES = (0.1, 0.5)  # seconds between two looks for the answer: at first, and at most
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 

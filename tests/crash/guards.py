@@ -205,6 +205,26 @@ GUARDS = (
         "receipts.py", "for message in messages if message.id not in still}", "for message in messages}",
         "tests/flow/test_receipts.py",
     ),
+    Guard(
+        "an answer is written down before anybody is told",
+        "asker.py", "decided = await in_thread(asks.settle, self._spool, answer)", "decided = answer",
+        "tests/flow/test_questions.py -k reply_answers",
+    ),
+    Guard(
+        "who may not answer is not heard",
+        "asker.py", "admitted, refused = await self._access.judge(channel, people)",
+        "admitted, refused = people, people[:0]", "tests/flow/test_questions.py -k stranger",
+    ),
+    Guard(
+        "a reaction that is first seen too late decides nothing",
+        "asker.py", "in_time = now <= course.question.deadline + GRACE", "in_time = True",
+        "tests/flow/test_questions.py -k away",
+    ),
+    Guard(
+        "permissions are asked only where somebody is named",
+        "mcp_server/relay.py", "if rule.users or rule.roles:", "if True:",
+        "tests/faces/test_mcp_asks.py -k names_its_channel",
+    ),
 )  # fmt: skip
 
 

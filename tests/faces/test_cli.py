@@ -43,12 +43,14 @@ CHANNELS = """{
 }"""
 THREAD = 1467106918538679000
 COMMANDS = [
-    "demo", "run", "init", "mcp", "emulate", "send", "reply", "react", "inbox", "wait", "status", "doctor",
-    "audit",
+    "demo", "run", "init", "mcp", "emulate", "send", "reply", "react", "ask", "inbox", "wait", "status",
+    "doctor", "audit",
     "channels", "channels list", "channels create", "channels sync",
     "failed", "failed list", "failed show", "failed retry",
 ]  # fmt: skip
-WITH_AN_EXAMPLE = ["send", "reply", "react", "inbox", "wait", "channels create", "failed retry", "audit"]
+WITH_AN_EXAMPLE = [
+    "send", "reply", "react", "ask", "inbox", "wait", "channels create", "failed retry", "audit"
+]  # fmt: skip
 
 
 def said(*arguments: str, stdin: str | bytes = "", env: dict[str, str] | None = None) -> Ended:

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from spoolbridge.errors import MessageError, SpoolError, UnknownChannelError
 from spoolbridge.spool import Spool
 from tests.support.clock import FakeClock
 
+GROUP, SERVICE, WRITER = 4242, 4001, 4002
 REGISTRY = Registry([Channel("mayor-villa", 1467106918538678293, None, "mayor-villa")])
 
 
@@ -169,6 +171,45 @@ def test_old_answers_are_swept(spool: Spool, clock: FakeClock, place: Path) -> N
     asks.sweep(spool, now)
     assert [None, new] == [(found := asks.answer_of(spool, each)) and found.id for each in (old, new)]
     assert sorted(["answers", f"{still}.json"]) == sorted(os.listdir(place))
+
+
+@contextmanager
+def user(number: int) -> Iterator[None]:
+    """Act as this user, of the spool's group."""
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(GROUP)
+    os.seteuid(number)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="other users take root: sudo")
+def test_writers_ask_and_the_service_decides(spool: Spool, clock: FakeClock) -> None:
+    """Any user of the group may ask; none may answer in the service's name, or take a question away."""
+    for place, _, _ in os.walk(spool.root):
+        os.chown(place, SERVICE, GROUP)
+    os.chmod(spool.root, 0o2770)
+    with user(SERVICE):
+        asks.make(spool)
+    with user(WRITER):
+        asked = ask(spool, clock)
+        with spool.at("state/asks") as at, pytest.raises(PermissionError):
+            os.rename("answers", "mine", src_dir_fd=at, dst_dir_fd=at)
+        with spool.at("state/asks/answers") as at, pytest.raises(PermissionError):
+            os.open(f"{asked.id}.json", os.O_WRONLY | os.O_CREAT, dir_fd=at)
+    with user(WRITER + 1), spool.at("state/asks") as at, pytest.raises(PermissionError):
+        os.unlink(f"{asked.id}.json", dir_fd=at)
+    with user(SERVICE):
+        assert asked == asks.question_of(spool, asked.id, clock())
+        asks.settle(spool, answer(asked.id, TIMED_OUT))
+        asks.close(spool, asked.id)
+    with user(WRITER):
+        assert answer(asked.id, TIMED_OUT) == asks.wait_for(spool, asked.id, clock=clock)
 
 
 # --- waiting -----------------------------------------------------------------------------------------
