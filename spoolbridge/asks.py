@@ -170,7 +170,8 @@ def make(spool: Spool) -> None:
     """The directories, where they are missing; only the owner of `state/` can. Raises SpoolError."""
     try:
         with spool.at("state") as state:
-            atomic.ensure_directory(DIRECTORY, at=state, mode=_ASKS_MODE)
+            if not atomic.exists(DIRECTORY, at=state):
+                atomic.ensure_directory(DIRECTORY, at=state, mode=_ASKS_MODE)
             with atomic.directory(DIRECTORY, at=state) as at:
                 if not atomic.exists(ANSWERS, at=at):
                     atomic.ensure_directory(ANSWERS, at=at, mode=_ANSWERS_MODE)
@@ -247,12 +248,14 @@ def close(spool: Spool, ask_id: str) -> None:
 
 def sweep(spool: Spool, now: float) -> None:
     """Remove old answers, and what a writer that died left."""
-    for path, oldest in ((f"{DIRECTORY}/{ANSWERS}", KEPT), (DIRECTORY, _LOOSE)):
+    for path in (DIRECTORY, f"{DIRECTORY}/{ANSWERS}"):
         with suppress(OSError), spool.at(f"state/{path}") as at:
             for name in os.listdir(at):
-                loose = name.startswith(".") or path != DIRECTORY
+                if not name.startswith(".") and path == DIRECTORY:
+                    continue
+                oldest = _LOOSE if name.startswith(".") else KEPT
                 with suppress(OSError):
-                    if loose and now - os.stat(name, dir_fd=at, follow_symlinks=False).st_mtime > oldest:
+                    if now - os.stat(name, dir_fd=at, follow_symlinks=False).st_mtime > oldest:
                         os.unlink(name, dir_fd=at)
 
 

@@ -6,14 +6,19 @@ killed at its entry, started again, and held against the promise.
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from spoolbridge import asks
+from spoolbridge.channels import Channel, Registry
+from spoolbridge.spool import Spool
 from tests.crash.world import CHANNEL, World, Zygote, world
 
 LONG = "\n\n".join(f"{number}. " + "All work and no play makes a long message. " * 12 for number in range(9))
@@ -50,6 +55,21 @@ def _an_answer_to_nothing(world: World) -> None:
     world.drop(f"Spoolbridge: 1\nReply-To: {world.emulator.guild.id}\n\nhello")
 
 
+def _a_question(world: World) -> None:
+    """Somebody reacts as soon as it is posted."""
+    guild = world.emulator.guild
+    place = Channel(CHANNEL, guild.channel(CHANNEL).id, None, CHANNEL)
+    spool = Spool(world.root)
+    asks.ask(spool, Registry([place]), CHANNEL, "Deploy?", options=("yes", "no"))
+    spool.close()
+
+    def answer(what: str, about: Any) -> None:
+        if what == "created":
+            guild.react(about, "👎", guild.person("nic"))
+
+    guild.listeners.append(answer)
+
+
 def _refused(world: World) -> None:
     world.drop("!!automod please")
     world.dropped.clear()
@@ -64,6 +84,7 @@ LIVES = [
     Life("a reaction", _a_reaction),
     Life("a drop whose files are refused", _files_refused, failed=1),
     Life("an answer to what is gone", _an_answer_to_nothing, later=200.0),
+    Life("a question", _a_question),
     Life("a mailed answer", lambda world: world.say("what is up?"), mailed=True),
     Life("an answer with a picture", lambda world: world.say("look", b"\x89PNG" + bytes(300_000))),
     Life("an answer", lambda world: world.say("what is up?")),
@@ -102,12 +123,22 @@ def _quoting(world: World) -> None:
     assert 1 == len(world.files("sent"))
 
 
+def _answered(world: World) -> None:
+    [message] = world.emulator.messages(CHANNEL)
+    shown = {each["emoji"]["name"]: each["count"] for each in message["reactions"]}
+    assert ({"👎": 1, "✅": 1}, 1) == (shown, len(world.files("sent")))
+    [path] = (world.root / "state" / "asks" / "answers").glob("*.json")
+    told = json.loads(path.read_text("utf-8"))
+    assert ("answered", "no", message["id"]) == (told["status"], told["option"], str(told["question_id"]))
+
+
 #: What is checked of a life that does not end with its text in the channel.
 _CHECKS: dict[str, Callable[[World], None]] = {
     "a drop into a new thread": _in_the_thread,
     "a reaction": _reacted,
     "a drop whose files are refused": _text_alone,
     "an answer to what is gone": _quoting,
+    "a question": _answered,
 }
 
 
@@ -130,7 +161,7 @@ def check(world: World, life: Life) -> None:
 
 
 @pytest.mark.parametrize("life", LIVES, ids=lambda life: life.name)
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_killed_at_every_call(tmp_path: Path, forks: Zygote, life: Life) -> None:
     """One kill, one start: all is settled as if nothing had happened."""
     least = await points(tmp_path / "quiet", forks, life)

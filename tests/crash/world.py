@@ -123,8 +123,10 @@ class World:
         return [json.loads(line) for line in (self.base / "trace").read_text().splitlines()]
 
     def settled(self) -> bool:
-        """Whether every drop is sent or failed, and every human message delivered."""
+        """Whether every drop is sent or failed, every question answered, every human message delivered."""
         if self.files("outgoing") or self.files("sending"):
+            return False
+        if list((self.root / "state" / "asks").glob("*.json")):
             return False
         high = max((message_id for message_id, _ in self.said), default=0)
         if self.gt and list((self.root / "state" / "mail").glob("*.json")):

@@ -27,10 +27,12 @@ def main() -> None:
 
     import asyncio
 
-    from spoolbridge import gt_mail, service
+    from spoolbridge import asker, asks, gt_mail, service
     from spoolbridge.settings import Settings
 
     gt_mail.UNKNOWN_WAIT = 0.3  # seconds; the gt of these tests takes a twentieth of one
+
+    asker.LOOK, asker.PACES = 0.01, ((asks.LONGEST, 0.02),) * 2  # seconds; people answer at once here
 
     def child(command: dict[str, Any]) -> None:
         offset[0] = command["time_passed"]
