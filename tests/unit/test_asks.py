@@ -308,7 +308,9 @@ def _link(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [_link, os.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")], ids=str
+    "make",
+    [_link, os.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")],
+    ids=["a link", "a directory", "a FIFO", "a link to nowhere"],
 )
 def test_what_is_no_file(spool: Spool, clock: FakeClock, place: Path, make: Callable[[Path], None]) -> None:
     """Is not opened, followed or waited for."""
