@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from functools import partial
 
-from spoolbridge import channels, evidence, lock
+from spoolbridge import channels, evidence, lock, post_office
 from spoolbridge.access import Access
 from spoolbridge.attachments import Attachments
 from spoolbridge.channels import Registry
@@ -28,10 +28,7 @@ from spoolbridge.deliveries import Delivery
 from spoolbridge.discord.client import DiscordClient, JsonObject
 from spoolbridge.errors import SpoolBusyError, SpoolError
 from spoolbridge.evidence import Evidence
-from spoolbridge.gt_mail import GtMail
-from spoolbridge.inbox_file import InboxFile
 from spoolbridge.incoming import from_discord, snowflake_time
-from spoolbridge.incoming_file import IncomingFile
 from spoolbridge.places import Guild, Place, survey
 from spoolbridge.settings import Settings
 from spoolbridge.spool import Spool
@@ -147,17 +144,7 @@ def _deliveries(settings: Settings, spool: Spool, stack: ExitStack) -> list[Deli
     """Those that the service has, with whatever a crash interrupted finished."""
     cursors = Cursors(spool.fd)
     stack.callback(cursors.close)
-    found: list[Delivery] = [IncomingFile(spool.fd, cursors), InboxFile(settings.inbox, cursors)]
-    if settings.gt == "auto" and settings.town:
-        mail = GtMail(
-            spool.fd, cursors, town=settings.town, environment=settings.environment,
-            routes=settings.routes, spool=str(spool.root),
-        )  # fmt: skip
-        stack.callback(mail.close)
-        found.append(mail)
-    for delivery in found:
-        delivery.recover()
-    return found
+    return post_office.deliveries_of(settings, spool, cursors, stack)[0]
 
 
 async def _redeliver(

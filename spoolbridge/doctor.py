@@ -11,12 +11,14 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from spoolbridge import access, channels, failures, findings, guild, ready, status
 from spoolbridge.discord.client import DiscordClient
 from spoolbridge.errors import ChannelsError, SpoolbridgeError
 from spoolbridge.findings import Finding
+from spoolbridge.mail import MAILBOXES, mailbox_of, without_mailbox
 from spoolbridge.settings import Settings
 from spoolbridge.spool import Spool
 
@@ -39,7 +41,8 @@ def offline(settings: Settings) -> list[Finding]:
     except SpoolbridgeError as error:
         return [*found, Finding("error", error.what, "nothing can be dropped or delivered", error.hint)]
     try:
-        return [*found, *_service(spool), *_entries(spool), *_disk(spool), *_town(settings)]
+        found += [*_service(spool), *_mail(spool), *_entries(spool), *_disk(spool), *_town(settings)]
+        return list({each.what: each for each in found}.values())  # the service may have said so as well
     finally:
         spool.close()
 
@@ -107,6 +110,26 @@ def _service(spool: Spool) -> Iterator[Finding]:
                 yield Finding(level, f"{name}: {reason}", why, "give the bot the permission it lacks")
 
 
+def _mail(spool: Spool) -> Iterator[Finding]:
+    """What came of the mail between the town's agents and Discord, as the service tells it."""
+    snapshot = status.snapshot(spool, status.read(spool))
+    mail = snapshot.get("mail") or {}
+    place = spool.root / "state" / "mail"
+    if given_up := mail.get("given_up"):
+        what = f"{given_up} {'mail' if given_up == 1 else 'mails'} given up"
+        do = f"read {place}/*.given-up.json, then remove them"
+        yield Finding("warning", what, "no agent got them, though they are filed", do)
+    if not snapshot["running"]:
+        return
+    if (error := mail.get("last_error")) and mail.get("pending"):
+        what = f"{mail['pending']} pending for agents: {error}"
+        do = "mend it; it is tried again for 24 h"
+        yield Finding("warning", what, "they are filed, but not mailed", do)
+    if error := mail.get("mailbox_error"):
+        why = "what agents mail to channels waits"
+        yield Finding("warning", error, why, "mend it; it is tried again")
+
+
 def _entries(spool: Spool) -> Iterator[Finding]:
     failed = sum(1 for _ in failures.failures(spool))
     if failed:
@@ -147,9 +170,23 @@ def _disk(spool: Spool) -> Iterator[Finding]:
 
 
 def _town(settings: Settings) -> Iterator[Finding]:
-    if settings.gt == "auto" and settings.town and not shutil.which("gt"):
+    if settings.gt != "auto" or not settings.town:
+        return
+    if not shutil.which("gt"):
         why = "messages are filed, but not mailed to agents"
         yield Finding("warning", "no gt on PATH", why, "install it, or set SPOOLBRIDGE_GT=off")
+    known = _known(settings).channels
+    for channel in known:
+        if mailbox_of(channel) is None:
+            why = "what is mailed to the channel reaches the agent"
+            do = "rename the channel on Discord and in the channels file"
+            yield Finding("warning", without_mailbox(channel), why, do)
+    with suppress(OSError):
+        boxes = {each.name for each in (settings.town / MAILBOXES).iterdir() if each.is_dir()}
+        for name in sorted(boxes - {mailbox_of(channel) for channel in known}):
+            why = "mail is accepted there, and read by nobody"
+            do = f"rmdir {settings.town / MAILBOXES / name}, or add the channel to the channels file"
+            yield Finding("warning", f"discord/{name} is the mailbox of no channel", why, do)
 
 
 async def _online(client: DiscordClient, settings: Settings) -> list[Finding]:

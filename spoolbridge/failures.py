@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,13 +28,15 @@ class Failure:
         return self.why.partition("\n")[0].partition("  ")[2]
 
 
-def failures(spool: Spool, channel: str | None = None) -> Iterator[Failure]:
-    """The failed entries, oldest first in each channel."""
+def failures(
+    spool: Spool, channel: str | None = None, *, but: Container[tuple[str, str]] = ()
+) -> Iterator[Failure]:
+    """The failed entries, oldest first in each channel; not opened are those of `but`: (channel, name)."""
     for each in [channel] if channel is not None else ["", *spool.channels("failed")]:
         place = f"failed/{each}".rstrip("/")
         for name in sorted(spool.names(place)):
             parsed = identity.parse(name)
-            if parsed and not ready.ignored(name):
+            if parsed and not ready.ignored(name) and (each, name) not in but:
                 yield Failure(parsed[0], each, name, spool.root / place / name, _why(spool, place, name))
 
 

@@ -1,8 +1,9 @@
-"""The `gt` program of a Gas Town: one mail sent, or one inbox read, by one process.
+"""The `gt` program of a Gas Town: one mail sent or archived, or one inbox read, by one process.
 
 Owns the command line, the environment and what gt's exit and words mean; everything else switches on
-the `Answer`. Promises that a process never outlives its time-out, that no shell and no inherited
-setting takes part, and that a human's text is only ever standard input or one argument's value.
+the `Answer`. Promises that one gt runs at a time, whoever asks, that a process never outlives its
+time-out, that no shell and no inherited setting takes part, and that a human's text is only ever
+standard input or one argument's value.
 
 Two things about gt rule the shape of this. Killing it does not unsend the mail, because its children
 run in a process group of their own: a time-out means unknown. And those children may hold its output
@@ -25,7 +26,7 @@ from enum import Enum
 from pathlib import Path
 from typing import IO
 
-from spoolbridge.mail import Mail
+from spoolbridge.mail import AgentMail, Mail, agent_mail
 from spoolbridge.rendering import one_line
 
 TIME_OUT = 120.0  # seconds; a wedged store was measured to take 40
@@ -49,9 +50,9 @@ _PARTIAL = "some deliveries failed"
 
 
 class Verdict(Enum):
-    """What came of `gt mail send`."""
+    """What came of a call: of `gt mail send`, or of one that reads or archives."""
 
-    DONE = "done"  #: It is in the recipient's mailbox.
+    DONE = "done"  #: It is in the recipient's mailbox; it is archived.
     REFUSED = "refused"  #: Never to this address, however often it is tried.
     UNCONFIGURED = "unconfigured"  #: No gt, or no town: nothing goes until somebody changes that.
     FAILED = "failed"  #: Not this time.
@@ -105,6 +106,7 @@ class Gt:
             "GT_ROOT": str(town),
         }
         self._flags: Flags | None = None
+        self._turn = asyncio.Lock()
 
     async def send(self, mail: Mail) -> Answer:
         """Send it, once; a flag that this gt turns out not to know is looked up and left out."""
@@ -115,14 +117,42 @@ class Gt:
 
     async def arrived(self, address: str, marker: str) -> bool | None:
         """Whether a mail whose last line is `marker` is in the inbox; None: it could not be read."""
+        found = await self.inbox(address)
+        return None if isinstance(found, Answer) else any(_ends_with(mail.body, marker) for mail in found)
+
+    async def inbox(self, address: str, *, unread: bool = False) -> list[AgentMail] | Answer:
+        """What lies there, as gt orders it; the answer says why that is not known.
+
+        What is no mail in gt's list is left out: one that is damaged must not hide the others.
+        """
         try:
-            ended = await self._run(["mail", "inbox", address, "--json"])
+            ended = await self._run(["mail", "inbox", address, *(["--unread"] if unread else []), "--json"])
             if ended.code != 0:
-                return None
-            mails = json.loads(ended.out) or ()  # an empty inbox is [], and null in gt 0.5.0
-            return any(_ends_with(mail["body"], marker) for mail in mails)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            return None
+                return answer_of(ended.code, ended.err, "inbox")
+            found = json.loads(ended.out) or ()  # an empty inbox is [], and null in gt 0.5.0
+            if not isinstance(found, list | tuple):
+                raise ValueError("no list")
+        except OSError as error:
+            return self._not_started(error)
+        except (ValueError, RecursionError):
+            return Answer(Verdict.FAILED, "gt mail inbox --json did not print a list of mails")
+        return [mail for each in found if (mail := agent_mail(each))]
+
+    async def archive(self, address: str, mail_id: str) -> Answer:
+        """Take one mail out of the unread ones of `address`; where that is not to be had, mark it read.
+
+        Twice is once: a mail that is archived already may be refused, and is not listed again.
+        """
+        answer = Answer(Verdict.FAILED)
+        for act in ("archive", "mark-read"):
+            try:
+                ended = await self._run(["mail", act, mail_id], extra={"GT_ROLE": address})
+            except OSError as error:
+                return self._not_started(error)
+            answer = answer_of(ended.code, ended.err, act)
+            if answer.verdict in (Verdict.DONE, Verdict.UNKNOWN, Verdict.UNCONFIGURED):
+                break
+        return answer
 
     async def _send(self, mail: Mail) -> Answer:
         ended = Ended(None)
@@ -149,6 +179,10 @@ class Gt:
     async def _run(
         self, arguments: Sequence[str], text: str = "", extra: Mapping[str, str] | None = None
     ) -> Ended:
+        async with self._turn:
+            return await self._alone(arguments, text, extra or {})
+
+    async def _alone(self, arguments: Sequence[str], text: str, extra: Mapping[str, str]) -> Ended:
         with (
             tempfile.TemporaryFile() as stdin,
             tempfile.TemporaryFile() as out,
@@ -163,7 +197,7 @@ class Gt:
                 stdout=out,
                 stderr=err,
                 cwd=self._town,
-                env={**self._environment, **(extra or {})},
+                env={**self._environment, **extra},
                 start_new_session=True,
             )
             code = await self._end_of(process)
@@ -191,10 +225,10 @@ class Gt:
         return Answer(Verdict.FAILED, f"gt did not start ({error.strerror})")
 
 
-def answer_of(code: int | None, err: str) -> Answer:
+def answer_of(code: int | None, err: str, act: str = "send") -> Answer:
     """What gt's exit and standard error mean; `code` None: killed at the time-out."""
     if code is None:
-        return Answer(Verdict.UNKNOWN, "gt mail send did not end in time")
+        return Answer(Verdict.UNKNOWN, f"gt mail {act} did not end in time")
     said = err.lower()
     if code == 0:
         partly = next((line for line in err.splitlines() if _PARTIAL in line.lower()), "")

@@ -7,7 +7,8 @@ inbox, by the mail's last line, before it is made again; where an agent has arch
 it comes twice, and `possibly_twice` counts that.
 
 Only a mail that its cursor covers is sent: after a crash between the file and the cursor the message
-is delivered again, and a mail sent in between would have come twice.
+is delivered again, and a mail sent in between would have come twice. A mail that tells of a failed entry
+(`owe`) has no cursor; that it was sent is remembered by its file instead.
 """
 
 from __future__ import annotations
@@ -58,13 +59,14 @@ class GtMail(Delivery):
         jitter: Callable[[], float] = random.random,
     ) -> None:  # fmt: skip
         super().__init__(cursors)
-        self._gt = Gt(town, environment=environment, program=gt, time_out=time_out, sleep=sleep)
+        #: The town's one gt: whoever else needs it waits for its turn there.
+        self.gt = Gt(town, environment=environment, program=gt, time_out=time_out, sleep=sleep)
         self._files = MailFiles(spool_fd)
         self._routes, self._default = checked_routes(routes or {}), default
         self._spool, self._replies = spool, replies
         self._clock, self._sleep, self._jitter = clock, sleep, jitter
-        self._due: dict[int, float] = {}
-        self._failing: dict[int, float] = {}  # since when
+        self._due: dict[str, float] = {}
+        self._failing: dict[str, float] = {}  # since when
         self._paused_until = 0.0
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -90,16 +92,38 @@ class GtMail(Delivery):
 
     def recover(self) -> None:
         super().recover()
-        for message_id, tried in self._files.waiting():
+        for key, tried in self._files.waiting():
             if tried:  # its gt may be running still
-                self._due[message_id] = self._clock() + UNKNOWN_WAIT
+                self._due[key] = self._clock() + UNKNOWN_WAIT
 
     def deliver(self, channel: Channel, messages: Sequence[IncomingMessage], *, upto: int = 0) -> int:
         new = super().deliver(channel, messages, upto=upto)
-        if new and self._loop is not None:
+        if new:
+            self._ring()
+        return new
+
+    def owe(self, mail: Mail) -> bool:
+        """Send this one as well, which tells of an entry; False: that has been done, or is about to be.
+
+        Durable on return. May be called from any thread.
+        """
+        new = self._files.put(mail)
+        if new:
+            self._ring()
+        return new
+
+    def told(self) -> list[str]:
+        """The IDs of the entries that a mail has told of."""
+        return self._files.told()
+
+    def forget(self, entry_id: str) -> None:
+        """The entry is gone: it cannot fail again."""
+        self._files.forget(entry_id)
+
+    def _ring(self) -> None:
+        if self._loop is not None:
             with suppress(RuntimeError):  # the loop has ended: the next start finds the files
                 self._loop.call_soon_threadsafe(self._wake.set)
-        return new
 
     def _hand_over(self, cursor: Cursor, channel: Channel, messages: Sequence[IncomingMessage]) -> None:
         for message in messages:
@@ -137,26 +161,26 @@ class GtMail(Delivery):
         now = self._clock()
         if now < self._paused_until:
             return None
-        for message_id, tried in self._files.waiting():
-            if self._due.get(message_id, 0.0) > now:
+        for key, tried in self._files.waiting():
+            if self._due.get(key, 0.0) > now:
                 continue
             try:
-                mail = self._files.load(message_id, tried=tried)
+                mail = self._files.load(key, tried=tried)
             except ValueError as error:
-                self._give_up(message_id, f"its file cannot be read ({error})", tried=tried)
+                self._give_up(key, f"its file cannot be read ({error})", tried=tried)
                 continue
-            if self._cursors(mail.polled_id, self.name).seen(message_id):
+            if mail.entry or self._cursors(mail.polled_id, self.name).seen(mail.message_id):
                 return mail, tried
         return None
 
     def _until_due(self) -> float:
         now = self._clock()
-        dues = [self._due.get(message_id, now + LONGEST_REST) for message_id, _ in self._files.waiting()]
+        dues = [self._due.get(key, now + LONGEST_REST) for key, _ in self._files.waiting()]
         return max(min([*dues, now + LONGEST_REST]), self._paused_until, now) - now
 
     async def _look_up(self, mail: Mail) -> bool:
         """Whether a mail that was tried must be sent again; settles it where it has arrived."""
-        arrived = await self._gt.arrived(mail.to, mail.marker)
+        arrived = await self.gt.arrived(mail.to, mail.marker)
         if arrived is None:
             await self._later(mail, f"the inbox of {mail.to} cannot be read", tried=True)
             return False
@@ -164,49 +188,49 @@ class GtMail(Delivery):
             await self._done(mail, Answer(Verdict.DONE))
         elif self._too_old(mail):
             reason = "gt did not end in time, again and again"
-            await in_thread(self._give_up, mail.message_id, reason, tried=True)
+            await in_thread(self._give_up, mail.key, reason, tried=True)
         else:
             return True
         return False
 
     async def _try(self, mail: Mail, *, tried: bool) -> None:
         # Until the outcome is written down it is unknown, whatever happens in between.
-        self._due[mail.message_id] = self._clock() + UNKNOWN_WAIT
+        self._due[mail.key] = self._clock() + UNKNOWN_WAIT
         if tried:
             self.possibly_twice += 1
         else:
-            await in_thread(self._files.mark_tried, mail.message_id)
-        await self._settle(mail, await self._gt.send(mail))
+            await in_thread(self._files.mark_tried, mail.key)
+        await self._settle(mail, await self.gt.send(mail))
 
     async def _settle(self, mail: Mail, answer: Answer) -> None:
         match answer.verdict:
             case Verdict.DONE:
                 await self._done(mail, answer)
             case Verdict.UNKNOWN:
-                self._problem(f"{mail.channel}/{mail.message_id}: {answer.reason}")
-                self._due[mail.message_id] = self._clock() + UNKNOWN_WAIT
+                self._problem(f"{mail.channel}/{mail.key}: {answer.reason}")
+                self._due[mail.key] = self._clock() + UNKNOWN_WAIT
             case Verdict.UNCONFIGURED:
                 self._problem(answer.reason)
                 self._paused_until = self._clock() + UNCONFIGURED_WAIT
-                self._due.pop(mail.message_id, None)
-                await in_thread(self._files.wait_again, mail.message_id)
+                self._due.pop(mail.key, None)
+                await in_thread(self._files.wait_again, mail.key)
             case Verdict.REFUSED:
                 await self._refused(mail, answer.reason)
             case Verdict.FAILED:
-                await in_thread(self._files.wait_again, mail.message_id)
+                await in_thread(self._files.wait_again, mail.key)
                 await self._later(mail, answer.reason, tried=False)
 
     async def _done(self, mail: Mail, answer: Answer) -> None:
-        await in_thread(self._files.arrived, mail.message_id)
-        self._forget(mail.message_id)
+        await in_thread(self._files.arrived, mail)
+        self._forget(mail.key)
         self.last_success = self._clock()
         self.last_error = answer.reason
-        _log.info("%s/%d mailed to %s", mail.channel, mail.message_id, mail.to)
+        _log.info("%s/%s mailed to %s", mail.channel, mail.key, mail.to)
 
     async def _refused(self, mail: Mail, reason: str) -> None:
-        self._due.pop(mail.message_id, None)
+        self._due.pop(mail.key, None)
         if mail.readdressed or mail.to == self._default:
-            await in_thread(self._give_up, mail.message_id, reason, tried=True)
+            await in_thread(self._give_up, mail.key, reason, tried=True)
             return
         self._problem(f"{mail.to} was refused ({reason}); {self._default} gets its mail")
         await in_thread(self._files.readdress, mail, self._default)
@@ -214,23 +238,23 @@ class GtMail(Delivery):
     async def _later(self, mail: Mail, reason: str, *, tried: bool) -> None:
         now = self._clock()
         if self._too_old(mail):
-            await in_thread(self._give_up, mail.message_id, reason, tried=tried)
+            await in_thread(self._give_up, mail.key, reason, tried=tried)
             return
-        age = now - self._failing.setdefault(mail.message_id, now)
-        self._due[mail.message_id] = now + backoff.delay(age, jitter=self._jitter)
-        self._problem(f"{mail.channel}/{mail.message_id} waits: {reason}")
+        age = now - self._failing.setdefault(mail.key, now)
+        self._due[mail.key] = now + backoff.delay(age, jitter=self._jitter)
+        self._problem(f"{mail.channel}/{mail.key} waits: {reason}")
 
     def _too_old(self, mail: Mail) -> bool:
         return self._clock() - mail.since > LONGEST_AGE
 
-    def _give_up(self, message_id: int, reason: str, *, tried: bool) -> None:
-        self._files.give_up(message_id, tried=tried)
-        self._forget(message_id)
-        self._problem(f"mail {message_id} given up: {reason}")
+    def _give_up(self, key: str, reason: str, *, tried: bool) -> None:
+        self._files.give_up(key, tried=tried)
+        self._forget(key)
+        self._problem(f"mail {key} given up: {reason}")
 
-    def _forget(self, message_id: int) -> None:
-        self._due.pop(message_id, None)
-        self._failing.pop(message_id, None)
+    def _forget(self, key: str) -> None:
+        self._due.pop(key, None)
+        self._failing.pop(key, None)
 
     def _problem(self, sentence: str) -> None:
         if sentence != self.last_error:

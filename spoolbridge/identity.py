@@ -43,8 +43,16 @@ class Minter:
 
 def fresh(moment: datetime) -> str:
     """An ID of that moment, unlike any other."""
-    tail = "".join(_ALPHABET[byte % 32] for byte in os.urandom(_RANDOM_CHARACTERS))
-    return f"{moment.strftime(_TIME)}-{tail}"
+    return _id(moment, os.urandom(_RANDOM_CHARACTERS))
+
+
+def derived(at: float, of: str) -> str:
+    """An ID of the time `at` (unix seconds), the same for the same `of`: what was dropped before is known by
+    it."""
+    import hashlib
+
+    digest = hashlib.blake2b(of.encode("utf-8", "replace"), digest_size=_RANDOM_CHARACTERS).digest()
+    return _id(datetime.fromtimestamp(at, UTC), digest)
 
 
 def parse(name: str) -> tuple[str, str] | None:
@@ -100,6 +108,10 @@ def nonce(entry_id: str, part: int, channel_id: int) -> str:
 
     digest = hashlib.blake2b(f"{entry_id}|{part}|{channel_id}".encode(), digest_size=15).digest()
     return base64.b32encode(digest).decode().lower()
+
+
+def _id(moment: datetime, tail: bytes) -> str:
+    return f"{moment.strftime(_TIME)}-{''.join(_ALPHABET[byte % 32] for byte in tail)}"
 
 
 def _moment(entry_id: str) -> datetime | None:

@@ -105,15 +105,21 @@ def find(spool: Spool, reference: str) -> Received:
     raise NoMessageError(f"no incoming message {reference!r}", "list them with: spoolbridge inbox")
 
 
-def quoted(spool: Spool, channel: str, message_id: int) -> str:
-    """The line that stands for a message which is gone from Discord: what it said, if that is still here."""
+def message(spool: Spool, channel: str, message_id: int) -> Received | None:
+    """That message of the channel, if its file is still here and whole; the others are not opened."""
     known = [each for each in listed(spool, channel) if each.id == message_id]
     with suppress(OSError, ValueError):  # what a reader has made of the file must not hold up an answer
-        for each in known:
-            said = _load(each.id, each.channel, each.path, each.read)
-            text = " ".join(said.text.split())
-            cut = text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…"
-            return f"> {said.author}: {cut} (deleted since)"
+        return next(loaded(known), None)
+    return None
+
+
+def quoted(spool: Spool, channel: str, message_id: int) -> str:
+    """The line that stands for a message which is gone from Discord: what it said, if that is still here."""
+    said = message(spool, channel, message_id)
+    if said is not None:
+        text = " ".join(said.text.split())
+        cut = text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…"
+        return f"> {said.author}: {cut} (deleted since)"
     return "> (a message that was deleted)"
 
 

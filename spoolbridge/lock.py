@@ -8,6 +8,7 @@ the file is for people; nothing is decided by it.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,16 +18,25 @@ from spoolbridge import atomic
 from spoolbridge.errors import SpoolBusyError
 from spoolbridge.spool import Spool
 
+#: A service that is killed while it starts a gt leaves a fork that has its locks until it becomes gt.
+_PATIENCE = 0.5  # seconds
+_LOOK = 0.01  # seconds between two looks
+
 
 @contextmanager
 def holding(spool: Spool) -> Iterator[None]:
     """Hold the spool while the context lasts. Raises SpoolBusyError, with who holds it."""
     path = spool.root / "state" / "lock"
     # Not a soft lock: on a file system without flock two services would both believe they hold it.
-    lock = FileLock(path, timeout=0, preserve_lock_file=True, fallback_to_soft=False, on_acquired=_sign)
+    lock = FileLock(
+        path, timeout=_PATIENCE, preserve_lock_file=True, fallback_to_soft=False, on_acquired=_sign
+    )
     with atomic.directory(spool.root) as root:
-        if not lock_descriptor(root, blocking=False):
-            raise _busy(spool)
+        end = time.monotonic() + _PATIENCE
+        while not lock_descriptor(root, blocking=False):
+            if time.monotonic() > end:
+                raise _busy(spool)
+            time.sleep(_LOOK)
         try:
             lock.acquire()
         except Timeout:

@@ -1,10 +1,12 @@
 """`state/mail/`: one file a mail, and its state is its name.
 
-    <id>.json            waits
-    <id>.tried.json      gt was started with it, and how that ended is not known yet
-    <id>.given-up.json   will not be sent; kept for whoever looks
+    <key>.json            waits
+    <key>.tried.json      gt was started with it, and how that ended is not known yet
+    <key>.given-up.json   will not be sent; kept for whoever looks
+    <key>.told.json       of an entry: its sender has been told, and will not be told again
 
-A mail that arrived has no file. Every change is one rename or one atomic write, durable on return.
+The key is a message's id, or the ID of the entry that the mail tells of. A message's mail that arrived has no
+file. Every change is one rename or one atomic write, durable on return.
 """
 
 from __future__ import annotations
@@ -13,14 +15,15 @@ import os
 import re
 from dataclasses import replace
 
-from spoolbridge import atomic
+from spoolbridge import atomic, identity
 from spoolbridge.mail import Mail, decode
 
 _STATE_MODE = 0o2750
 _LARGEST_FILE = 1 << 20  # bytes; a body has 32 KiB, JSON's escapes make it six times that at most
-_WAITING, _TRIED, _GIVEN_UP = "{}.json", "{}.tried.json", "{}.given-up.json"
-_FORM = re.compile(r"(\d{1,20})(\.tried)?\.json")
-_GIVEN_UP_FORM = re.compile(r"\d{1,20}\.given-up\.json")
+_WAITING, _TRIED, _GIVEN_UP, _TOLD = "{}.json", "{}.tried.json", "{}.given-up.json", "{}.told.json"
+_FORMS = (_WAITING, _TRIED, _GIVEN_UP, _TOLD)
+_FORM = re.compile(r"(\d{1,20}|[^.]{15}\.[^.]+)((?:\.tried|\.given-up|\.told)?)\.json", re.ASCII)
+_DISCORD_EPOCH = 1420070400.0  # unix seconds at which snowflakes begin
 
 
 class MailFiles:
@@ -35,54 +38,81 @@ class MailFiles:
     def close(self) -> None:
         os.close(self._directory)
 
-    def put(self, mail: Mail) -> None:
-        """Have the mail wait; one that is there in any state stays as it is."""
-        if not any(self._has(form, mail.message_id) for form in (_WAITING, _TRIED, _GIVEN_UP)):
-            atomic.replace(_WAITING.format(mail.message_id), mail.encode(), at=self._directory)
+    def put(self, mail: Mail) -> bool:
+        """Have the mail wait; one that is there in any state stays as it is, and the answer is False."""
+        if any(self._has(form, mail.key) for form in _FORMS):
+            return False
+        atomic.replace(_WAITING.format(mail.key), mail.encode(), at=self._directory)
+        return True
 
-    def waiting(self) -> list[tuple[int, bool]]:
-        """Message id and whether it was tried, the oldest first."""
-        found = (_FORM.fullmatch(name) for name in os.listdir(self._directory))
-        return sorted((int(match[1]), bool(match[2])) for match in found if match)
+    def waiting(self) -> list[tuple[str, bool]]:
+        """Key and whether it was tried, the oldest first."""
+        found = [(key, state == ".tried") for key, state in self._all() if state in ("", ".tried")]
+        return sorted(found, key=lambda each: (_written(each[0]), each))
 
     def given_up(self) -> int:
         """How many lie here that will not be sent."""
-        return sum(1 for name in os.listdir(self._directory) if _GIVEN_UP_FORM.fullmatch(name))
+        return sum(state == ".given-up" for _, state in self._all())
 
-    def load(self, message_id: int, *, tried: bool) -> Mail:
+    def told(self) -> list[str]:
+        """The IDs of the entries whose senders have been told."""
+        return [key for key, state in self._all() if state == ".told"]
+
+    def load(self, key: str, *, tried: bool) -> Mail:
         """Raises ValueError where the file holds no mail, FileNotFoundError where it is gone."""
-        name = (_TRIED if tried else _WAITING).format(message_id)
+        name = (_TRIED if tried else _WAITING).format(key)
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._directory)
         try:
             return decode(atomic.read_bounded(fd, _LARGEST_FILE))
         finally:
             os.close(fd)
 
-    def mark_tried(self, message_id: int) -> None:
+    def mark_tried(self, key: str) -> None:
         """From now until the outcome is known, the mail may be in the recipient's inbox."""
-        self._move(message_id, _WAITING, _TRIED)
+        self._move(key, _WAITING, _TRIED)
 
-    def wait_again(self, message_id: int) -> None:
+    def wait_again(self, key: str) -> None:
         """The try surely came to nothing."""
-        self._move(message_id, _TRIED, _WAITING)
+        self._move(key, _TRIED, _WAITING)
 
     def readdress(self, mail: Mail, to: str) -> None:
         """As `wait_again`, and the next try goes to another address."""
         changed = replace(mail, to=to, readdressed=True)
-        atomic.replace(_TRIED.format(mail.message_id), changed.encode(), at=self._directory)
-        self.wait_again(mail.message_id)
+        atomic.replace(_TRIED.format(mail.key), changed.encode(), at=self._directory)
+        self.wait_again(mail.key)
 
-    def give_up(self, message_id: int, *, tried: bool) -> None:
-        self._move(message_id, _TRIED if tried else _WAITING, _GIVEN_UP)
+    def give_up(self, key: str, *, tried: bool) -> None:
+        self._move(key, _TRIED if tried else _WAITING, _GIVEN_UP)
 
-    def arrived(self, message_id: int) -> None:
+    def arrived(self, mail: Mail) -> None:
         """The mail is in the recipient's inbox: nothing is left to do."""
-        os.unlink(_TRIED.format(message_id), dir_fd=self._directory)
+        if mail.entry:
+            self._move(mail.key, _TRIED, _TOLD)
+        else:
+            self._remove(_TRIED.format(mail.key))
+
+    def forget(self, key: str) -> None:
+        """The entry is gone: nobody will ask whether its sender was told."""
+        self._remove(_TOLD.format(key))
+
+    def _all(self) -> list[tuple[str, str]]:
+        found = (_FORM.fullmatch(name) for name in os.listdir(self._directory))
+        return [(match[1], match[2]) for match in found if match]
+
+    def _remove(self, name: str) -> None:
+        os.unlink(name, dir_fd=self._directory)
         atomic.sync_directory(self._directory)
 
-    def _move(self, message_id: int, form: str, new: str) -> None:
+    def _move(self, key: str, form: str, new: str) -> None:
         directory = self._directory
-        atomic.move(form.format(message_id), new.format(message_id), src=directory, dst=directory)
+        atomic.move(form.format(key), new.format(key), src=directory, dst=directory)
 
-    def _has(self, form: str, message_id: int) -> bool:
-        return atomic.exists(form.format(message_id), at=self._directory)
+    def _has(self, form: str, key: str) -> bool:
+        return atomic.exists(form.format(key), at=self._directory)
+
+
+def _written(key: str) -> float:
+    """When what the mail is about was written, in unix seconds."""
+    if key.isdigit():
+        return (int(key) >> 22) / 1000 + _DISCORD_EPOCH
+    return identity.time_of(key) if identity.parse(key) else 0.0

@@ -19,24 +19,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from spoolbridge import __version__, backoff, findings, first_start, guild, inbox, lock, status
+from spoolbridge import __version__, backoff, findings, first_start, guild, inbox, lock, post_office, status
 from spoolbridge.access import Access, strangers
 from spoolbridge.asker import Asker
 from spoolbridge.attachments import PATIENCE, Attachments
 from spoolbridge.channels import Watched
-from spoolbridge.cursor import Cursors
-from spoolbridge.deliveries import Delivery
 from spoolbridge.discord.client import DiscordClient
 from spoolbridge.dispatcher import Dispatcher
 from spoolbridge.errors import SettingsError, SpoolbridgeError, SpoolError
 from spoolbridge.findings import Inspection
-from spoolbridge.gt_mail import GtMail
-from spoolbridge.inbox_file import InboxFile
 from spoolbridge.incoming import IncomingMessage
-from spoolbridge.incoming_file import IncomingFile
 from spoolbridge.intake import Intake
 from spoolbridge.journal import Journal
 from spoolbridge.poller import Poller
+from spoolbridge.post_office import PostOffice
 from spoolbridge.posting import Posting
 from spoolbridge.readback import Bot
 from spoolbridge.receipts import Receipts
@@ -70,7 +66,7 @@ class Parts:
     asker: Asker
     poller: Poller
     watcher: Watcher
-    mail: GtMail | None
+    post: PostOffice
     inspection: Inspection
     since: float
 
@@ -150,13 +146,13 @@ async def _serve(
         parts = await _when_there_is_room(stack, settings, report, once=once)
         built(parts)
         if once:
+            await parts.post.collect()
             await parts.dispatcher.drain()
             await parts.poller.cycle()
             await parts.asker.look()
             if parts.receipts:
                 await parts.receipts.once()
-            if parts.mail:
-                await parts.mail.send_due()
+            await parts.post.send()
             return
         flows: Sequence[Coroutine[object, object, None]] = [
             parts.dispatcher.run(),
@@ -165,7 +161,7 @@ async def _serve(
             parts.asker.run(),
             _keep_status(parts),
             _keep_house(parts),
-            *([parts.mail.work()] if parts.mail else []),
+            *parts.post.flows(),
             *([parts.receipts.run()] if parts.receipts else []),
         ]
         try:
@@ -224,13 +220,13 @@ async def _built(
         watcher = Watcher(spool.root, dispatcher.ring)
         await in_thread(watcher.start)
         stack.callback(watcher.stop)
-        deliveries, mail = _deliveries(settings, spool, stack)
+        post = post_office.opened(settings, spool, registry, stack)
         downloads = Attachments.by(settings, spool.fd, client, patience=None if once else PATIENCE)
         member = functools.partial(client.member, bot.guild_id)
         access = Access(bot.id, settings.access, member=member, guild_id=bot.guild_id)
         for title in strangers(settings.access, registry().channels, settings.poll):
             log.warning("%s names no channel that is read", title)
-        receipts = Receipts(spool, client, deliveries[:2]) if settings.receipts else None
+        receipts = Receipts(spool, client, post.deliveries[:2]) if settings.receipts else None
         inspection = Inspection(
             functools.partial(
                 findings.ask, client, registry, settings.poll,
@@ -239,35 +235,15 @@ async def _built(
         )  # fmt: skip
         asker = Asker(spool, client, access, registry, guild_id=bot.guild_id)
         poller = Poller(
-            client, registry, deliveries, attachments=await stack.enter_async_context(downloads),
+            client, registry, post.deliveries, attachments=await stack.enter_async_context(downloads),
             globs=settings.poll, interval=settings.poll_interval, guild_id=bot.guild_id, own_id=bot.id,
             first_start=since, access=access, receipts=receipts, report=report,
             alarm=inspection.alarm,
         )  # fmt: skip
         yield Parts(
             settings, spool, registry, client, bot, posting, dispatcher, access, receipts, asker, poller,
-            watcher, mail, inspection, time.time(),
+            watcher, post, inspection, time.time(),
         )  # fmt: skip
-
-
-def _deliveries(
-    settings: Settings, spool: Spool, stack: AsyncExitStack
-) -> tuple[list[Delivery], GtMail | None]:
-    cursors = Cursors(spool.fd)
-    stack.callback(cursors.close)
-    deliveries: list[Delivery] = [IncomingFile(spool.fd, cursors), InboxFile(settings.inbox, cursors)]
-    mail = None
-    if settings.gt == "auto" and settings.town:
-        mail = GtMail(
-            spool.fd, cursors,
-            town=settings.town, environment=settings.environment, routes=settings.routes,
-            spool=str(spool.root),
-        )  # fmt: skip
-        deliveries.append(mail)
-        stack.callback(mail.close)
-    for delivery in deliveries:
-        delivery.recover()
-    return deliveries, mail
 
 
 async def _do_not_wait(seconds: float) -> None:
@@ -303,7 +279,7 @@ async def _keep_status(parts: Parts) -> None:
 
 
 def _facts(parts: Parts) -> status.Facts:
-    client, mail = parts.client, parts.mail
+    client = parts.client
     answered = client.answered_at
     return {
         "at": time.time(),
@@ -316,16 +292,14 @@ def _facts(parts: Parts) -> status.Facts:
             "paused_because": client.paused_because,
             "invalid_requests": client.invalid_requests,
         },
-        "mail": mail and {
-            "pending": mail.pending, "given_up": mail.given_up, "possibly_twice": mail.possibly_twice,
-            "last_error": mail.last_error, "last_success": mail.last_success,
-        },
+        "mail": parts.post.facts(),
         "channels": _channel_facts(parts),
         "findings": [
             *filter(None, (parts.registry.problem, parts.watcher.problem)),
+            *(parts.post.town.findings if parts.post.town else ()),
             *(each.sentence for each in parts.inspection.findings),
         ],
-    }  # fmt: skip
+    }
 
 
 def _channel_facts(parts: Parts) -> dict[str, status.Facts]:

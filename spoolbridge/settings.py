@@ -39,6 +39,11 @@ KEYS = {
     "SPOOLBRIDGE_RECEIPTS": "receipts",
     "SPOOLBRIDGE_GT": "gt",
 }
+#: The tables of names in spoolbridge.toml, what they map, and a line of each.
+_NAMES = {
+    "routes": ("channel names to mail addresses", 'vgt = "mayor/"'),
+    "notify": ("what notify is told to channel names", 'admin = "vgt"'),
+}
 _PROJECT = "CLAUDE_PROJECT_DIR"  # set by Claude Code for the servers that it starts
 _UNITS = {"b": 1, "kb": 10**3, "kib": 1 << 10, "mb": 10**6, "mib": 1 << 20, "gb": 10**9, "gib": 1 << 30}
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?) ?((?:[kmg]i?)?b)?", re.ASCII | re.IGNORECASE)
@@ -86,6 +91,8 @@ class Settings(NamedTuple):
     routes: Mapping[str, str] = _NOTHING
     #: Channel, `rig.channel` or glob ("": all channels) → who reaches the agents there.
     access: Mapping[str, AccessTable] = _EVERYBODY
+    #: What `notify --channel` is told → the channel's address.
+    notify: Mapping[str, str] = _NOTHING
     #: Our own environment without the token: what `gt` is given a few names of.
     environment: Mapping[str, str] = _NOTHING
 
@@ -150,6 +157,7 @@ def _settings(values: Mapping[str, str], tables: _Tables, cwd: Path, town: Path 
         gt=_checked(values, "SPOOLBRIDGE_GT", _one_of("auto", "off"), "auto or off") or "auto",
         town=town,
         routes=dict(tables.routes),
+        notify=dict(tables.notify),
         access=dict(tables.access),
     )
 
@@ -225,6 +233,7 @@ class _Tables(NamedTuple):
     """What spoolbridge.toml holds besides plain values."""
 
     routes: Mapping[str, str] = _NOTHING
+    notify: Mapping[str, str] = _NOTHING
     access: Mapping[str, AccessTable] = _EVERYBODY
 
 
@@ -235,15 +244,21 @@ def _toml(path: Path) -> tuple[dict[str, str], _Tables]:
         table: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}") from None
-    routes = table.pop("routes", {})
-    if not isinstance(routes, dict) or not all(isinstance(address, str) for address in routes.values()):
-        raise SettingsError(f"{path}: [routes] maps channel names to mail addresses", 'write vgt = "mayor/"')
-    tables = _Tables(routes, _access(path, table.pop("access", {})))
+    routes, notify = (_names(path, each, table.pop(each, {})) for each in _NAMES)
+    tables = _Tables(routes, notify, _access(path, table.pop("access", {})))
     names = {key: name for name, key in KEYS.items()}
     if unknown := sorted(table.keys() - names.keys()):
-        hint = f"there are {', '.join(names)}, [routes] and [access]"
+        hint = f"there are {', '.join(names)}, [routes], [notify] and [access]"
         raise SettingsError(f"{path}: unknown key {unknown[0]!r}", hint)
     return {names[key]: _plain(path, key, value) for key, value in table.items()}, tables
+
+
+def _names(path: Path, title: str, table: object) -> dict[str, str]:
+    """A table of texts."""
+    if not isinstance(table, dict) or not all(isinstance(each, str) for each in table.values()):
+        what, example = _NAMES[title]
+        raise SettingsError(f"{path}: [{title}] maps {what}", f"write {example}")
+    return table
 
 
 def _access(path: Path, table: object, name: str = "") -> dict[str, AccessTable]:

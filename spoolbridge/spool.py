@@ -121,19 +121,21 @@ class Spool:
         self, channel: str, data: bytes | None, *, name: str = "", files: Mapping[str, bytes] | None = None,
         entry_id: str = "",
     ) -> Entry:  # fmt: skip
-        """Hand a message over: durable when this returns. `name` is for people, `files` make a bundle,
-        `entry_id` was minted before.
+        """Hand a message over: durable when this returns. `name` is for people, `files` make a bundle.
 
-        Raises OSError (disk full, no permission) or SpoolError (a name that leads elsewhere) with nothing
-        dropped.
+        With an `entry_id` it has that ID: whoever gives one is alone to use it, and has looked whether it is
+        anywhere already (`find`). Raises OSError (disk full, no permission) or SpoolError (a name that leads
+        elsewhere) with nothing dropped.
         """
-        entry_id = entry_id or self.mint()
+        returning, entry_id = bool(entry_id), entry_id or self.mint()
         full = identity.file_name(entry_id, f"{name}{ready.BUNDLE}" if files else name)
         if ready.ignored(full):
             full = identity.file_name(entry_id, f"{name}.txt")
         _check_names(channel, files or {})
         self.add_channel(channel)
         with self.at("tmp") as tmp, self.at(f"outgoing/{channel}") as outgoing:
+            if returning:
+                self._discard(tmp, full)  # of the same drop, which died here
             try:
                 if files:
                     self._write_bundle(tmp, full, data, files)

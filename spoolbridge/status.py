@@ -150,7 +150,18 @@ def _mail_line(mail: Mapping[str, Any] | None) -> str:
     said = [f"{mail['pending']} pending", f"{mail['given_up']} given up"]
     if mail.get("possibly_twice"):
         said.append(f"{mail['possibly_twice']} possibly twice")
-    return ", ".join(said) + (f"; {mail['last_error']}" if mail.get("last_error") else "")
+    said += _mailbox_words(mail)
+    problems = [mail[each] for each in ("last_error", "mailbox_error") if mail.get(each)]
+    return "; ".join([", ".join(said), *problems])
+
+
+def _mailbox_words(mail: Mapping[str, Any]) -> list[str]:
+    if "mailboxes" not in mail:  # written by a service that had none
+        return []
+    said = [f"{mail['dropped']} dropped from {mail['mailboxes']} mailboxes"]
+    if mail.get("left_alone"):
+        said.append(f"{mail['left_alone']} older left alone")
+    return said
 
 
 def _remark(channel: Mapping[str, Any], now: float) -> str:

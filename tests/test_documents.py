@@ -204,6 +204,7 @@ def test_readme_tells_every_setting() -> None:
     assert f"{settings.DEFAULT_POLL_INTERVAL:g} seconds" in told["SPOOLBRIDGE_POLL_INTERVAL"]
     assert f"`{settings.DEFAULT_MAX_DOWNLOAD >> 20}MiB`" in told["SPOOLBRIDGE_MAX_DOWNLOAD"]
     assert "[routes]" in text(README)
+    assert "[notify]" in text(README)
 
 
 def test_readme_invites_the_bot_with_what_it_needs() -> None:

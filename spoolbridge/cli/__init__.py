@@ -1,6 +1,6 @@
 """The command line: parses, calls, prints. No logic lives here.
 
-    plain      `send` in its plainest form, without click
+    plain      `send` and `notify` in their plainest form, without click
     program    every command, gathered
     ending     what errors become: exit codes, one line on stderr
     options    what several commands take: a channel, a text, files, the settings
@@ -8,7 +8,7 @@
     talk       send, reply, inbox
     ask        ask
     channels   list, create, sync
-    operate    status, failed, audit, doctor
+    operate    status, failed, notify, audit, doctor
 
 Each command imports what it needs when it runs: `send` is called by scripts that wait for it.
 """
@@ -27,7 +27,7 @@ def run(arguments: list[str]) -> int:
     """The program, called with these arguments; its exit code."""
     from spoolbridge.cli import plain
 
-    code = plain.send(arguments)
+    code = plain.run(arguments)
     if code is None:
         from spoolbridge.cli import program
 

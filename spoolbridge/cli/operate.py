@@ -6,6 +6,7 @@ import re
 
 import click
 
+from spoolbridge.cli import plain
 from spoolbridge.cli.options import (
     CHANNEL,
     JSON,
@@ -146,4 +147,21 @@ def audit(since: float, repair: bool, as_json: bool) -> None:
     raise click.exceptions.Exit(int(not report.ok))
 
 
-COMMANDS = (status, failed, doctor, audit)
+@click.command(context_settings={"ignore_unknown_options": True})  # a message may begin with a dash
+@click.option("--channel", metavar="CHANNEL", required=True, help="admin, status, or a channel's name.")
+@click.option(
+    "--priority", metavar="PRIORITY", default=plain.INFO, show_default=True,
+    help="critical, high, success or info: the sign before the message.",
+)  # fmt: skip
+@click.argument("message")
+def notify(channel: str, priority: str, message: str) -> None:
+    """Drop MESSAGE for CHANNEL and end at once, as <town>/bin/gt-notify.
+
+    Which channels admin and status are says the table [notify] of spoolbridge.toml.
+
+    Example: spoolbridge notify --channel admin --priority high "the deacon is stuck"
+    """
+    raise click.exceptions.Exit(plain.announce(channel, message, priority))
+
+
+COMMANDS = (status, failed, notify, doctor, audit)

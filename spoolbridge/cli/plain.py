@@ -1,8 +1,8 @@
-"""`send` in its plainest form, without click: agents and scripts wait for it.
+"""`send` and `notify` in their plainest form, without click: agents, scripts and daemons wait for them.
 
 click alone takes as long to start as four bare interpreters (measured). What is not plain at a glance
 is left to it: other options, other spellings, help, files, whatever is wrong. Promises that a call ends
-in the same way whoever reads it, for both end in `post`.
+in the same way whoever reads it, for both end in `post` and `announce`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,57 @@ WAIT = 30.0  # seconds
 QUEUED = 75  # EX_TEMPFAIL: neither sent nor failed yet
 _CODES = {"sent": 0, "failed": 1}
 _OPTIONS = ("--rig", "--reply-to", "--thread", "--dedupe-key")
+
+
+#: What is put before a notification. The daemon of a Gas Town has these four priorities.
+_MARKS = {"critical": "🔴 ", "high": "🟠 ", "success": "✅ ", "info": ""}
+INFO = "info"
+
+
+def run(arguments: Sequence[str]) -> int | None:
+    """The exit code once it is done; None: this call is click's, and nothing has been done."""
+    return notify(arguments) if list(arguments[:1]) == ["notify"] else send(arguments)
+
+
+def notify(arguments: Sequence[str]) -> int | None:
+    """As `run`: `notify --channel CHANNEL [--priority PRIORITY] MESSAGE`, options in any place."""
+    words: list[str] = []
+    options: dict[str, str] = {}
+    rest = iter(arguments[1:])
+    for each in rest:
+        if each in ("--channel", "--priority") and (value := next(rest, "")):
+            options[each] = value
+        elif each.startswith("-"):
+            return None
+        else:
+            words.append(each)
+    if len(words) != 1 or "--channel" not in options:
+        return None
+    return ending.of(lambda: announce(options["--channel"], words[0], options.get("--priority", INFO)))
+
+
+def announce(name: str, message: str, priority: str = INFO) -> int:
+    """Drop a notification for the channel that `[notify]` gives that name, else for the one of that name.
+
+    A priority that is not known is shown as it is, for a notification must not fail by a word. Returns the
+    exit code. Raises SpoolbridgeError, with nothing dropped.
+    """
+    from spoolbridge import channels, sending, settings
+    from spoolbridge.errors import UnknownChannelError
+    from spoolbridge.spool import Spool
+
+    found = settings.load(secrets=False)
+    spool, registry = Spool(found.spool), channels.load(found.channels)
+    mark = _MARKS.get(priority.lower(), f"[{priority}] ")
+    try:
+        channel = registry.resolve(found.notify.get(name, name)).address
+    except UnknownChannelError as error:
+        hint = f'name it in {settings.TOML}: [notify], then {name if name.isalnum() else "admin"} = "CHANNEL"'
+        raise UnknownChannelError(error.what, hint, error.choices) from None
+    entry = sending.drop_message(spool, registry, channel, f"{mark}{message}", name="notification")
+    sys.stdout.write(f"{sending.sentence(entry)}\n")
+    sys.stdout.flush()
+    return 0
 
 
 def send(arguments: Sequence[str]) -> int | None:

@@ -123,7 +123,17 @@ GUARDS = (
     ),
     Guard(
         "a mail is marked as tried before gt starts",
-        "gt_mail.py", "await in_thread(self._files.mark_tried, mail.message_id)", "pass", _KILLS,
+        "gt_mail.py", "await in_thread(self._files.mark_tried, mail.key)", "pass", _KILLS,
+    ),
+    Guard(
+        "an agent's mail that comes back is known by its entry",
+        "town.py", "or await in_thread(self._spool.find, entry_id) is not None", "",
+        "tests/contract/test_mailboxes.py",
+    ),
+    Guard(
+        "that a sender was told of a failure is remembered",
+        "mail_files.py", "self._move(mail.key, _TRIED, _TOLD)", "self._remove(_TRIED.format(mail.key))",
+        "tests/contract/test_notices.py",
     ),
     Guard(
         "a read lease is asked for before the claim",
@@ -155,7 +165,7 @@ GUARDS = (
     ),
     Guard(
         "the lock outlives its file",
-        "lock.py", "if not lock_descriptor(root, blocking=False):", "if False:",
+        "lock.py", "while not lock_descriptor(root, blocking=False):", "while False:",
         "tests/flow/test_service.py",
     ),
     Guard(

@@ -35,6 +35,8 @@ class Life:
     mailed: bool = False
     #: Seconds between the kill and the next start; past the nonce window the channel must be read back.
     later: float = 0.0
+    #: An ordinary run kills at each so manieth call, beginning with one that the dice choose.
+    every: int = 1
 
 
 def _into_a_thread(world: World) -> None:
@@ -75,6 +77,16 @@ def _refused(world: World) -> None:
     world.dropped.clear()
 
 
+def _an_agents_mail(world: World) -> None:
+    assert world.gt
+    world.gt.mail(f"discord/{CHANNEL}", "", "hello")
+
+
+def _an_agents_mail_is_refused(world: World) -> None:
+    assert world.gt
+    world.gt.mail(f"discord/{CHANNEL}", "", "!!automod please")
+
+
 LIVES = [
     Life("one drop", lambda world: world.drop("hello")),
     Life("a long drop", lambda world: world.drop(LONG)),
@@ -86,6 +98,8 @@ LIVES = [
     Life("an answer to what is gone", _an_answer_to_nothing, later=200.0),
     Life("a question", _a_question),
     Life("a mailed answer", lambda world: world.say("what is up?"), mailed=True),
+    Life("a mail to the channel", _an_agents_mail, mailed=True),
+    Life("a mail to the channel, refused", _an_agents_mail_is_refused, mailed=True, every=4),
     Life("an answer with a picture", lambda world: world.say("look", b"\x89PNG" + bytes(300_000))),
     Life("an answer", lambda world: world.say("what is up?")),
 ]
@@ -132,10 +146,23 @@ def _answered(world: World) -> None:
     assert ("answered", "no", message["id"]) == (told["status"], told["option"], str(told["question_id"]))
 
 
+def _from_the_agent(world: World) -> None:
+    assert ["[villacalculatecost3/crew/max] hello"] == world.posted()
+    assert (1, []) == (len(world.files("sent")), world.gt and world.gt.mails)
+
+
+def _told_the_agent(world: World) -> None:
+    assert world.gt
+    assert ([], 1) == (world.posted(), len(world.files("failed")))
+    assert ["villacalculatecost3/crew/max"] == [mail["to"] for mail in world.gt.mails]
+
+
 #: What is checked of a life that does not end with its text in the channel.
 _CHECKS: dict[str, Callable[[World], None]] = {
     "a drop into a new thread": _in_the_thread,
     "a reaction": _reacted,
+    "a mail to the channel": _from_the_agent,
+    "a mail to the channel, refused": _told_the_agent,
     "a drop whose files are refused": _text_alone,
     "an answer to what is gone": _quoting,
     "a question": _answered,
@@ -162,13 +189,15 @@ def check(world: World, life: Life) -> None:
 
 @pytest.mark.parametrize("life", LIVES, ids=lambda life: life.name)
 @pytest.mark.timeout(240)
-async def test_killed_at_every_call(tmp_path: Path, forks: Zygote, life: Life) -> None:
+async def test_killed_at_every_call(
+    tmp_path: Path, forks: Zygote, life: Life, dice: random.Random
+) -> None:
     """One kill, one start: all is settled as if nothing had happened."""
     least = await points(tmp_path / "quiet", forks, life)
     assert least > 10
-    number, killed = 0, True
+    number, killed = dice.randint(1, life.every) - life.every, True
     while killed:
-        number += 1
+        number += life.every
         async with world(tmp_path / "killed", forks, mailed=life.mailed) as struck:
             life.prepare(struck)
             killed = (await struck.life(kill_at=number))["killed"]

@@ -129,10 +129,16 @@ class World:
         if list((self.root / "state" / "asks").glob("*.json")):
             return False
         high = max((message_id for message_id, _ in self.said), default=0)
-        if self.gt and list((self.root / "state" / "mail").glob("*.json")):
+        if self.gt and not self._mail_settled(self.gt):
             return False
         deliveries = ("incoming", "inbox", "mail") if self.gt else ("incoming", "inbox")
         return all(self._cursor(delivery) >= high for delivery in deliveries)
+
+    def _mail_settled(self, gt: FakeGt) -> bool:
+        """Whether every mail to the channel is archived, and every mail sent, also about what failed."""
+        mails = [path.name for path in (self.root / "state" / "mail").glob("*.json")]
+        told = [name for name in mails if name.endswith(".told.json")]
+        return not gt.unread(f"discord/{CHANNEL}") and (len(self.files("failed")), told) == (len(told), mails)
 
     def _cursor(self, delivery: str) -> int:
         channel_id = self.emulator.guild.channel(CHANNEL).id

@@ -21,7 +21,7 @@ from spoolbridge.intake import Intake
 from spoolbridge.mail import checked_routes
 from spoolbridge.mcp_server import schemas as mcp_schemas
 from spoolbridge.spool import Spool
-from tests.support.programs import Ended, ran
+from tests.support.programs import PROGRAM, Ended, ran
 from tests.support.tree import contents, tree
 
 CONTRIB = Path(__file__).parents[2] / "contrib"
@@ -238,11 +238,32 @@ def test_the_settings_sample_holds_every_key_with_its_default(tmp_path: Path) ->
 
 def test_the_samples_routes_lead_somewhere(tmp_path: Path) -> None:
     """Each is of a channel in the channels sample and to an address that gt's mail has."""
-    routes = loaded(tmp_path / "a", (CONTRIB / "spoolbridge.toml").read_text("utf-8")).routes
+    sample = loaded(tmp_path / "a", (CONTRIB / "spoolbridge.toml").read_text("utf-8"))
+    routes = sample.routes
     known = channels.load(CONTRIB / "discord-channels.json").addresses
     assert {"vi-status", "town-square"} == set(routes)
     assert set(routes) <= set(known)
     assert routes == checked_routes(routes)
+    assert ({"admin", "status"}, True) == (set(sample.notify), set(sample.notify.values()) <= set(known))
+
+
+def test_the_daemons_command_drops_a_file(tmp_path: Path) -> None:
+    """Installed as <town>/bin/gt-notify it finds its town, also where the daemon names none."""
+    town = tmp_path / "town"
+    for name in ("mayor", "bin", "settings"):
+        (town / name).mkdir(parents=True)
+    (town / "settings" / settings.TOML).write_text('[notify]\nadmin = "vgt"\n', "utf-8")
+    (town / "settings" / "discord-channels.json").write_text('{"vgt": "1"}', "utf-8")
+    Spool.create(town / "spool").close()
+    command = town / "bin" / "gt-notify"
+    shutil.copy(CONTRIB / "gt-notify", command)
+    path = f"{PROGRAM.parent}:/usr/bin:/bin"
+    ended = subprocess.run(
+        [command, "--channel", "admin", "--priority", "critical", "the deacon is stuck"], cwd=tmp_path,
+        env={"PATH": path}, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert (0, b"") == (ended.returncode, ended.stderr)
+    assert ["🔴 the deacon is stuck".encode()] == list(contents(town / "spool", "outgoing").values())
 
 
 def test_the_samples_access_is_off_and_right(tmp_path: Path) -> None:

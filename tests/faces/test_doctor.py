@@ -252,6 +252,54 @@ def test_a_town_without_gt(
     assert [] == doctor.offline(in_town)
 
 
+@pytest.fixture
+def in_town(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The bridge in a town that has a gt."""
+    (tmp_path / "gt").write_text("#!/bin/sh\n")
+    (tmp_path / "gt").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return settings._replace(town=tmp_path)
+
+
+def test_mail_that_waits_or_was_given_up(
+    in_town: Settings, running: Callable[..., None], spool: Spool
+) -> None:
+    """Both ways: what agents were to get, and what they wrote."""
+    mail = {
+        "pending": 2, "given_up": 1, "last_error": "no gt on PATH", "mailboxes": 2, "dropped": 0,
+        "mailbox_error": "the mail of discord/vgt cannot be read: no gt on PATH",
+    }  # fmt: skip
+    running(mail=mail)
+    place = spool.root / "state" / "mail"
+    assert [
+        ("warning", "1 mail given up", f"read {place}/*.given-up.json, then remove them"),
+        ("warning", "2 pending for agents: no gt on PATH", "mend it; it is tried again for 24 h"),
+        ("warning", mail["mailbox_error"], "mend it; it is tried again"),
+    ] == found(doctor.offline(in_town))
+    running(mail=mail, stopped=True)
+    assert ["the service does not run", "1 mail given up"] == [
+        each.what for each in doctor.offline(in_town)
+    ]
+    told = status.render(status.snapshot(spool, {"at": time.time(), "since": 0.0, "pid": 1, "mail": mail}))
+    assert "gt mail   2 pending, 1 given up, 0 dropped from 2 mailboxes; no gt on PATH; the mail of" in told
+
+
+def test_channels_and_mailboxes_that_do_not_go_together(
+    in_town: Settings, running: Callable[..., None], tmp_path: Path
+) -> None:
+    """A channel that gt takes for an agent, said once; a mailbox that nobody reads."""
+    in_town.channels.write_text('{"mayor": "1", "mayor-villa": "2"}')
+    for name in ("mayor-villa", "old"):
+        (tmp_path / "discord" / name).mkdir(parents=True)
+    sentence = "#mayor has no mailbox: to gt, discord/mayor is the mayor"
+    running(findings=[sentence])
+    do = f"rmdir {tmp_path / 'discord' / 'old'}, or add the channel to the channels file"
+    assert [
+        ("warning", sentence, "rename the channel on Discord and in the channels file"),
+        ("warning", "discord/old is the mailbox of no channel", do),
+    ] == found(doctor.offline(in_town))
+
+
 # --- with Discord ------------------------------------------------------------------------------------
 
 

@@ -81,6 +81,17 @@ def test_a_plain_send_imports_less(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("served")
+def test_a_notification_imports_as_little(tmp_path: Path) -> None:
+    """A daemon without a time-out waits for it. Only the file with its table needs a module of its own."""
+    arguments = "notify", "--channel", "admin", "--priority", "high", "the deacon is stuck"
+    (tmp_path / "spoolbridge.toml").write_text('[notify]\nadmin = "mayor-villa"\n')
+    modules = imported(tmp_path, *arguments)
+    assert ["tomllib"] == sorted({each.partition(".")[0] for each in loaded(modules, NOT_FOR_PLAIN)})
+    assert [] == loaded(modules, FOREIGN)
+    assert {"spoolbridge.journal", "spoolbridge.discord", "spoolbridge.cli.program"}.isdisjoint(modules)
+
+
+@pytest.mark.usefixtures("served")
 def test_send_starts_fast(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A whole process, from its start to its end, against a bare interpreter's, one after the other."""
     bare = _timer(tmp_path, sys.executable, "-c", "pass")

@@ -59,6 +59,7 @@ class TestDefaults:
             town=None,
             project=place,
             routes={},
+            notify={},
             access={},
             environment={},
         )
