@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from typing import Any, NamedTuple
 
 from spoolbridge.channels import Registry
@@ -17,6 +18,8 @@ from spoolbridge.settings import Settings
 from spoolbridge.spool import Spool
 from spoolbridge.town import Town, served_since
 from spoolbridge.waiting import in_thread
+
+_PATIENCE = 60.0  # seconds for all mailboxes, where they are looked into once
 
 
 class PostOffice(NamedTuple):
@@ -32,9 +35,11 @@ class PostOffice(NamedTuple):
         return [each.work() for each in (self.mail, self.town, self.notices) if each is not None]
 
     async def collect(self) -> None:
-        """Once: drop what agents have mailed."""
+        """Once: drop what agents have mailed. The other drops do not wait long for a gt that hangs."""
         if self.town is not None:
-            await self.town.visit_all()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE):
+                    await self.town.visit_all()
 
     async def send(self) -> None:
         """Once: mail what is owed."""

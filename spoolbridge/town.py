@@ -93,9 +93,10 @@ class Town:
             await self._sleep(max(self._until_due(), worked, backoff.SHORTEST / 10))
 
     async def visit_all(self) -> None:
-        """Every mailbox that is due, once."""
-        while await self.visit_next():
-            pass
+        """Every mailbox that is due, once, however long gt takes for them."""
+        await self._make_mailboxes()
+        for _ in self._boxes:
+            await self.visit_next()
 
     async def visit_next(self) -> bool:
         """Look into the mailbox that has waited longest; False: none is due."""

@@ -128,6 +128,19 @@ async def test_each_mailbox_in_its_turn(world: World) -> None:
     assert round_ * 2 == world.asked()
 
 
+async def test_once_is_once(world: World) -> None:
+    """A gt so slow that a mailbox is due again before the round is over does not make it endless."""
+    visit = world.town.visit_next
+
+    async def slowly() -> bool:
+        world.clock.advance(2 * EVERY)
+        return await visit()
+
+    world.town.visit_next = slowly  # type: ignore[method-assign]
+    await world.town.visit_all()
+    assert [TO_VILLA, TO_STATUS] == [asked[1] for asked in world.asked()]
+
+
 async def test_oldest_first(world: World) -> None:
     """gt tells the newest first; what was written first is posted first."""
     for number in range(3):

@@ -122,6 +122,7 @@ async def test_the_sender_of_a_mail_is_told(world: World) -> None:
         ("vi-status", "hello", [WITNESS]),  # of the channel's rig
         ("vgt", "Spoolbridge: 1\nRig: villacalculatecost3\nNo-Such: key\n\nhello", [WITNESS]),
         ("vgt", "hello", []),
+        ("vgt", "Spoolbridge: 1\nX-Mail-From: deacon/\n\nhello", ["deacon/"]),  # a dropper who wants to know
         ("vgt", "Spoolbridge: 1\nRig: farm\n\nhello", []),  # the town has no such rig
         ("vgt", "Spoolbridge: 1\nRig: ../town/villacalculatecost3\n\nhello", []),
         ("vgt", "Spoolbridge: 1\nX-Mail-From: --help\n\nhello", []),

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from spoolbridge.channels import Channel
 from spoolbridge.errors import SettingsError
 from spoolbridge.gt import Verdict, answer_of
 from spoolbridge.incoming import from_discord
-from spoolbridge.mail import LONGEST_BODY, address_of, checked_routes, compose, decode, sender_of
+from spoolbridge.mail import (
+    LONGEST_BODY,
+    address_of,
+    agent_mail,
+    checked_routes,
+    compose,
+    decode,
+    mailbox_of,
+    marked,
+    sender_of,
+    without_trailer,
+)
 from spoolbridge.rendering import Kept
 from tests.support.messages import GUILD, START, STATUS, VILLA, incoming, json_message
 
@@ -115,3 +128,55 @@ def test_the_usage_text_is_no_reason() -> None:
     err = "Warning: bd is old\nError: store is \x1b[1mdown\nUsage:\n  gt mail send <address>"
     assert "store is [1mdown" == answer_of(1, err).reason
     assert "gt ended with 1 and said nothing" == answer_of(1, "").reason
+
+
+def test_a_channel_that_gt_takes_for_an_agent_has_no_mailbox() -> None:
+    """Its mail would reach the agent, so no mail offers to be answered either."""
+    named = {name: Channel(name, 7, None, name) for name in ("mayor", "deacon", "overseer", "vgt", "grüße")}
+    assert {"mayor": None, "deacon": None, "overseer": None, "vgt": "vgt", "grüße": "7"} == {
+        name: mailbox_of(channel) for name, channel in named.items()
+    }
+    message = replace(incoming(), channel=named["mayor"])
+    mails = [
+        compose(each, "mayor/", polled_id=1, now=0.0, spool="spool", replies=True)
+        for each in (message, incoming())
+    ]
+    assert [False, True] == ["To answer: gt mail reply <this mail>, or " in mail.body for mail in mails]
+
+
+@pytest.mark.parametrize("quote", ["", "> ", ">> "])
+def test_an_answer_that_quotes_the_mail(quote: str) -> None:
+    """It tells which message it is about, and the trailer is not posted."""
+    asked = compose(incoming(), "mayor/", polled_id=1, now=0.0, spool="spool", replies=True).body
+    body = "it is green\n\n" + "\n".join(f"{quote}{line}".rstrip() for line in asked.splitlines())
+    assert START == marked(body)
+    text = without_trailer(body)
+    assert text.startswith("it is green\n")
+    assert text.endswith("how is the build?" + (f"\n{quote}".rstrip() if quote else ""))
+
+
+@pytest.mark.parametrize("body", ["", "discord-message-id: x", "see discord-message-id: 7 there", "9" * 30])
+def test_what_marks_no_message(body: str) -> None:
+    """Only a line of its own with an id does."""
+    assert None is marked(body)
+
+
+@pytest.mark.parametrize("told", [None, [], "x", {}, {"id": 7.5e99}, {"id": "-a"}, {"id": ""}, {"id": "a b"}])
+def test_what_is_no_mail_of_an_agent(told: object) -> None:
+    """Nor what could not be told to gt again as an argument."""
+    assert None is agent_mail(told)
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "at"),
+    [
+        ("2026-11-22T00:00:00Z", 1795305600.0),
+        ("2026-11-22T01:00:00.123456789+01:00", 1795305600.123456),
+        ("-0001-01-01T00:00:00Z", 0.0),
+        (None, 0.0),
+        (7, 0.0),
+    ],
+)
+def test_when_a_mail_was_written(timestamp: object, at: float) -> None:
+    """As gt tells it, to the nanosecond or not at all; whatever else is missing is empty."""
+    assert ("hq-1", "", "", "", at, "") == agent_mail({"id": "hq-1", "timestamp": timestamp, "from": 3})
