@@ -10,9 +10,9 @@ import fcntl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
-from spoolbridge import inbox
+from spoolbridge import atomic, inbox
 from spoolbridge.errors import SpoolBusyError
 from spoolbridge.inbox import Listed
 from spoolbridge.spool import Spool
@@ -67,21 +67,25 @@ class Arrivals:
 
 @contextmanager
 def waiting(spool: Spool, channel: str | None) -> Iterator[None]:
-    """Be the only one that waits there, by a lock on the Maildir itself, which leaves nothing behind.
+    """Be the only one that waits there, by locks on the Maildirs themselves, which leave nothing behind.
 
-    Raises SpoolBusyError where somebody waits there already.
+    Who waits in one channel shares `incoming/` with those in others; who waits in all has it alone. Raises
+    SpoolBusyError where somebody waits there already.
     """
-    if channel:
-        with suppress(OSError):  # not for who may only read
-            from spoolbridge import atomic
-
-            with spool.at("incoming") as incoming:
-                atomic.ensure_directory(channel, at=incoming)
-    with spool.at(f"incoming/{channel}" if channel else "incoming") as place:
-        try:
-            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            where = f"in {channel}" if channel else "in all channels"
-            hint = "one at a time, or two would answer one message"
-            raise SpoolBusyError(f"somebody waits {where} already", hint) from None
+    with ExitStack() as stack:
+        everything = stack.enter_context(spool.at("incoming"))
+        _lock(everything, fcntl.LOCK_SH if channel else fcntl.LOCK_EX, channel)
+        if channel:
+            with suppress(OSError):  # not for who may only read
+                atomic.ensure_directory(channel, at=everything)
+            _lock(stack.enter_context(spool.at(f"incoming/{channel}")), fcntl.LOCK_EX, channel)
         yield
+
+
+def _lock(place: int, kind: int, channel: str | None) -> None:
+    try:
+        fcntl.flock(place, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        where = f"in {channel}" if channel else "in a channel"
+        hint = "one at a time, or two would answer one message"
+        raise SpoolBusyError(f"somebody waits {where} already", hint) from None

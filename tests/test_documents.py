@@ -41,7 +41,7 @@ LIMITS = {
     COPY: 215,
     ARCHITECTURE: 410,
     CHANGELOG: 350,
-    TESTS: 130,
+    TESTS: 150,
     CONTRIB: 120,
     ROOT / "contrib" / "gas-town.md": 120,
     ROOT / "contrib" / "agents.md": 120,

@@ -108,8 +108,12 @@ def test_one_waits_at_a_time(spool: Spool) -> None:
     with arrivals.waiting(spool, VILLA.address):
         with pytest.raises(SpoolBusyError, match="somebody waits in mayor-villa already"):
             arrivals.waiting(spool, VILLA.address).__enter__()
+        with pytest.raises(SpoolBusyError, match="somebody waits in a channel already"):
+            arrivals.waiting(spool, None).__enter__()
         with arrivals.waiting(spool, "another"):
             pass
+    with arrivals.waiting(spool, None), pytest.raises(SpoolBusyError):
+        arrivals.waiting(spool, VILLA.address).__enter__()
     with arrivals.waiting(spool, VILLA.address):
         pass
 

@@ -410,6 +410,11 @@ class Wire:
         told: dict[str, Any] = json.loads(self._process.stdout.readline())
         return told
 
+    def kill(self) -> None:
+        """As a client that ends its server without a word."""
+        self._process.kill()
+        self._process.communicate(timeout=20)
+
     def hang_up(self) -> int:
         self._process.communicate(timeout=20)
         return self._process.returncode
@@ -467,3 +472,32 @@ def test_without_a_channel_nothing_is_declared(settings: Settings, spool: Spool)
     wire.say("initialize", 2, protocolVersion="2025-11-25", **about)
     assert "claude/channel" not in (wire.hear()["result"]["capabilities"].get("experimental") or {})
     assert 0 == wire.hang_up()
+
+
+# --- many at once ------------------------------------------------------------------------------------
+
+
+def test_servers_that_are_killed_do_no_harm(settings: Settings, spool: Spool) -> None:
+    """Three at a time on one spool, each killed in the middle of its calls: what was answered is there, whole
+    and once, nothing else is half, and the next server works."""
+    answered: list[str] = []
+    for turn in range(4):
+        wires = [Wire(settings) for _ in range(3)]
+        for who, wire in enumerate(wires):
+            about = {"clientInfo": {"name": "raw", "version": "0"}, "capabilities": {}}
+            wire.say("initialize", 1, protocolVersion="2025-11-25", **about)
+            wire.hear()
+            wire.say("notifications/initialized")
+            for number in range(6):
+                text = f"{turn} {who} {number} " + "x" * 20_000
+                arguments = {"channel_name": "mayor-villa", "message": text, "wait_seconds": 0}
+                wire.say("tools/call", 10 + number, name=SEND, arguments=arguments)
+        for who, wire in enumerate(wires):
+            for _ in range(turn + who):  # so many answers are heard before it dies
+                answered.append(wire.hear()["result"]["structuredContent"]["id"])
+            wire.kill()
+    boxes = {name.partition(".mcp")[0]: name for name in spool.names("outgoing/mayor-villa")}
+    assert set(answered) <= boxes.keys()
+    texts = [outgoing.parse("", body).text for body in dropped(spool)]
+    assert len(texts) == len(set(texts))
+    assert {20_006} == {len(text) for text in texts}
