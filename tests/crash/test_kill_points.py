@@ -22,7 +22,8 @@ from spoolbridge.spool import Spool
 from tests.crash.world import CHANNEL, World, Zygote, world
 
 LONG = "\n\n".join(f"{number}. " + "All work and no play makes a long message. " * 12 for number in range(9))
-SHARE = 12  # pairs of kills that an ordinary run tries; the sweep tries all
+PICTURE = b"\x89PNG" + bytes(300_000)
+SHARE = 6  # pairs of kills that an ordinary run tries; the sweep tries all
 
 
 @dataclass(frozen=True)
@@ -89,18 +90,18 @@ def _an_agents_mail_is_refused(world: World) -> None:
 
 LIVES = [
     Life("one drop", lambda world: world.drop("hello")),
-    Life("a long drop", lambda world: world.drop(LONG)),
-    Life("a long drop, found later", lambda world: world.drop(LONG), later=200.0),
-    Life("a refused drop", _refused, failed=1),
-    Life("a drop into a new thread", _into_a_thread),
-    Life("a reaction", _a_reaction),
-    Life("a drop whose files are refused", _files_refused, failed=1),
-    Life("an answer to what is gone", _an_answer_to_nothing, later=200.0),
-    Life("a question", _a_question),
-    Life("a mailed answer", lambda world: world.say("what is up?"), mailed=True),
-    Life("a mail to the channel", _an_agents_mail, mailed=True),
-    Life("a mail to the channel, refused", _an_agents_mail_is_refused, mailed=True, every=4),
-    Life("an answer with a picture", lambda world: world.say("look", b"\x89PNG" + bytes(300_000))),
+    Life("a long drop", lambda world: world.drop(LONG), every=3),
+    Life("a long drop, found later", lambda world: world.drop(LONG), later=200.0, every=3),
+    Life("a refused drop", _refused, failed=1, every=3),
+    Life("a drop into a new thread", _into_a_thread, every=3),
+    Life("a reaction", _a_reaction, every=4),
+    Life("a drop whose files are refused", _files_refused, failed=1, every=4),
+    Life("an answer to what is gone", _an_answer_to_nothing, later=200.0, every=4),
+    Life("a question", _a_question, every=6),
+    Life("a mailed answer", lambda world: world.say("what is up?"), mailed=True, every=6),
+    Life("a mail to the channel", _an_agents_mail, mailed=True, every=6),
+    Life("a mail to the channel, refused", _an_agents_mail_is_refused, mailed=True, every=12),
+    Life("an answer with a picture", lambda world: world.say("look", PICTURE), every=4),
     Life("an answer", lambda world: world.say("what is up?")),
 ]
 
@@ -189,15 +190,25 @@ def check(world: World, life: Life) -> None:
 
 @pytest.mark.parametrize("life", LIVES, ids=lambda life: life.name)
 @pytest.mark.timeout(240)
-async def test_killed_at_every_call(
-    tmp_path: Path, forks: Zygote, life: Life, dice: random.Random
-) -> None:
-    """One kill, one start: all is settled as if nothing had happened."""
+async def test_killed_at_a_call(tmp_path: Path, forks: Zygote, life: Life, dice: random.Random) -> None:
+    """One kill, one start: all is settled as if nothing had happened. Of most lives a share of the calls."""
+    await _killed_at_calls(tmp_path, forks, life, dice.randint(1, life.every), life.every)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("life", [life for life in LIVES if life.every > 1], ids=lambda life: life.name)
+@pytest.mark.timeout(600)
+async def test_killed_at_every_call(tmp_path: Path, forks: Zygote, life: Life) -> None:
+    """The rest of them."""
+    await _killed_at_calls(tmp_path, forks, life, 1, 1)
+
+
+async def _killed_at_calls(tmp_path: Path, forks: Zygote, life: Life, first: int, every: int) -> None:
     least = await points(tmp_path / "quiet", forks, life)
     assert least > 10
-    number, killed = dice.randint(1, life.every) - life.every, True
+    number, killed = first - every, True
     while killed:
-        number += life.every
+        number += every
         async with world(tmp_path / "killed", forks, mailed=life.mailed) as struck:
             life.prepare(struck)
             killed = (await struck.life(kill_at=number))["killed"]
