@@ -107,9 +107,10 @@ def find(spool: Spool, reference: str) -> Received:
 
 def message(spool: Spool, channel: str, message_id: int) -> Received | None:
     """That message of the channel, if its file is still here and whole; the others are not opened."""
-    known = [each for each in listed(spool, channel) if each.id == message_id]
-    with suppress(OSError, ValueError):  # what a reader has made of the file must not hold up an answer
-        return next(loaded(known), None)
+    for each in listed(spool, channel):
+        if each.id == message_id:
+            with suppress(OSError, ValueError):  # what a reader has made of the file holds up no answer
+                return _load(each.id, each.channel, each.path, each.read)
     return None
 
 

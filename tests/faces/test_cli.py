@@ -44,7 +44,7 @@ CHANNELS = """{
 THREAD = 1467106918538679000
 COMMANDS = [
     "demo", "run", "init", "mcp", "emulate", "send", "reply", "react", "ask", "inbox", "wait", "status",
-    "doctor", "audit",
+    "doctor", "audit", "notify",
     "channels", "channels list", "channels create", "channels sync",
     "failed", "failed list", "failed show", "failed retry",
 ]  # fmt: skip
