@@ -97,7 +97,7 @@ LIVES = [
     Life("a reaction", _a_reaction, every=4),
     Life("a drop whose files are refused", _files_refused, failed=1, every=4),
     Life("an answer to what is gone", _an_answer_to_nothing, later=200.0, every=4),
-    Life("a question", _a_question, every=6),
+    Life("a question", _a_question, every=12),
     Life("a mailed answer", lambda world: world.say("what is up?"), mailed=True, every=6),
     Life("a mail to the channel", _an_agents_mail, mailed=True, every=6),
     Life("a mail to the channel, refused", _an_agents_mail_is_refused, mailed=True, every=12),
