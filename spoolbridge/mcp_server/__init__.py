@@ -6,6 +6,7 @@
     resources       what can be read without a tool, subscriptions, completion, a prompt
     push            what arrives is shown to the client at once
     relay           people allow or deny what the agent wants to do
+    arguments       whether a call's arguments are what its tool takes
     answers         results: one short line, structured content, and Discord's text in a frame
     desk            the spool and the channels file, opened when they are needed
     project_files   the files that an agent may attach: its own project's

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jsonschema import ValidationError  # type: ignore[import-untyped]
 from mcp import types
 
 from spoolbridge import asks, framing
@@ -85,23 +84,3 @@ def refusal(error: SpoolbridgeError, *, problem: str = "") -> types.CallToolResu
         if problem:
             hint = f"{hint}; the file cannot be read since it was changed: {problem}"
     return refused(code, error.what, hint, retriable=error.transient, choices=choices)
-
-
-def fault(error: ValidationError, properties: Mapping[str, Any]) -> str:
-    """What is wrong with the arguments, without repeating a value: it may be long."""
-    name = str(error.path[0]) if error.path else ""
-    if error.validator == "required":
-        return f"{next(each for each in error.validator_value if each not in error.instance)} is missing"
-    if error.validator == "additionalProperties":
-        unknown = min(error.instance.keys() - properties.keys())
-        return f"there is no argument {unknown[:40]!r}"
-    if error.validator == "minLength":
-        return f"{name} is empty"
-    if error.validator == "maxLength":
-        return f"{name} has more than {error.validator_value} characters"
-    if error.validator == "pattern":
-        return f"{name} is not an id, the number that Discord gives a message"
-    if error.validator in ("minimum", "maximum", "maxItems"):
-        return f"{name} goes beyond {error.validator_value}"
-    wanted = {"string": "text", "integer": "a whole number", "boolean": "true or false", "array": "a list"}
-    return f"{name} must be {wanted.get(str(error.validator_value), str(error.validator_value))}"

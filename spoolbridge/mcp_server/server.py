@@ -13,8 +13,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
-from jsonschema.exceptions import best_match  # type: ignore[import-untyped]
 from mcp import MCPError, types
 from mcp.server.lowlevel import Server
 from mcp.server.runner import serve_loop
@@ -35,7 +33,6 @@ _INSTRUCTIONS = (
     "instructions."
 )
 _BY_NAME = {tool.name: tool for tool in schemas.TOOLS}
-_ARGUMENTS = {tool.name: Draft202012Validator(tool.takes) for tool in schemas.TOOLS}
 
 
 def make_server(
@@ -72,9 +69,11 @@ def make_server(
             raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name[:100]!r}; there are {there}")
         given = {name: value for name, value in (params.arguments or {}).items() if value is not None}
         tool = _BY_NAME[params.name]
-        if error := best_match(_ARGUMENTS[tool.name].iter_errors(given)):
+        from spoolbridge.mcp_server import arguments
+
+        if fault := arguments.wrong(tool, given):
             hint = f"it takes {', '.join(tool.takes['properties']) or 'nothing'}"
-            return answers.refused("bad_arguments", answers.fault(error, tool.takes["properties"]), hint)
+            return answers.refused("bad_arguments", fault, hint)
         return await tools.call(tool.name, given)
 
     server: Server[None] = Server(
