@@ -12,6 +12,7 @@ import pytest
 
 from spoolbridge.emulator import objects
 from spoolbridge.spool import Entry
+from tests.flow.test_outbound_content import headed, settled
 from tests.support.bridge import MESSAGES, READ_MESSAGE_HISTORY, Bridge, bridging
 from tests.support.waiting import until
 
@@ -25,16 +26,6 @@ THREADS = "/channels/{channel}/threads"
 async def bridge(tmp_path: Path) -> AsyncIterator[Bridge]:
     async with bridging(tmp_path / "spool") as made:
         yield made
-
-
-def headed(text: str, **headers: object) -> str:
-    """A file with options; underscores stand for hyphens."""
-    lines = [f"{key.replace('_', '-')}: {value}" for key, value in headers.items()]
-    return "\n".join(["Spoolbridge: 1", *lines, "", text])
-
-
-async def settled(bridge: Bridge, text: str, **more: Any) -> Entry:
-    return await bridge.settled(bridge.drop(text, **more))
 
 
 async def retried(bridge: Bridge, failed: Entry, text: str | None = None) -> Entry:
