@@ -20,6 +20,7 @@ from spoolbridge import service
 from spoolbridge.emulator import Emulator
 from spoolbridge.errors import SpoolbridgeError
 from spoolbridge.incoming import IncomingMessage, maildir_file
+from spoolbridge.parts import Parts
 from spoolbridge.rendering import one_line
 from spoolbridge.settings import Settings
 from spoolbridge.spool import Spool
@@ -88,7 +89,7 @@ def _settings(spool: Path, emulator: Emulator) -> Settings:
     )  # fmt: skip
 
 
-def _welcome(parts: service.Parts, url: str, say: Callable[[str], None]) -> None:
+def _welcome(parts: Parts, url: str, say: Callable[[str], None]) -> None:
     root = shlex.quote(str(parts.spool.root))
     for line in (
         "",
@@ -109,7 +110,7 @@ def _welcome(parts: service.Parts, url: str, say: Callable[[str], None]) -> None
     asyncio.get_running_loop().call_soon(_drop_first, parts)
 
 
-def _drop_first(parts: service.Parts) -> None:
+def _drop_first(parts: Parts) -> None:
     text = _FIRST.format(root=parts.spool.root)
     parts.spool.drop("mayor-villa", text.encode("utf-8", "replace"), name="hello")
 

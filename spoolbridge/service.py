@@ -10,16 +10,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import functools
-import json
 import logging
-import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
 
-from spoolbridge import __version__, backoff, findings, first_start, guild, inbox, lock, post_office, status
+from spoolbridge import backoff, bulletin, findings, first_start, guild, inbox, lock, post_office, status
 from spoolbridge.access import Access, strangers
 from spoolbridge.asker import Asker
 from spoolbridge.attachments import PATIENCE, Attachments
@@ -31,8 +28,8 @@ from spoolbridge.findings import Inspection
 from spoolbridge.incoming import IncomingMessage
 from spoolbridge.intake import Intake
 from spoolbridge.journal import Journal
+from spoolbridge.parts import Parts
 from spoolbridge.poller import Poller
-from spoolbridge.post_office import PostOffice
 from spoolbridge.posting import Posting
 from spoolbridge.readback import Bot
 from spoolbridge.receipts import Receipts
@@ -43,32 +40,10 @@ from spoolbridge.waiting import in_thread
 from spoolbridge.watcher import Watcher
 
 _SWEEP = 24 * 3600.0  # seconds between two sweeps of tmp/
-_LOOK = 1.0  # seconds between two looks at whether the status has changed
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _DISK = (*_NO_ROOM, errno.EIO, errno.EROFS)  # what a disk says; any other OSError is a bug
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Parts:
-    """Everything a running service is made of; who builds another face on it reads here."""
-
-    settings: Settings
-    spool: Spool
-    registry: Watched
-    client: DiscordClient
-    bot: Bot
-    posting: Posting
-    dispatcher: Dispatcher
-    access: Access
-    receipts: Receipts | None
-    asker: Asker
-    poller: Poller
-    watcher: Watcher
-    post: PostOffice
-    inspection: Inspection
-    since: float
 
 
 async def run(
@@ -159,7 +134,7 @@ async def _serve(
             parts.poller.run(stop),
             parts.inspection.run(parts.poller),
             parts.asker.run(),
-            _keep_status(parts),
+            bulletin.keep(parts),
             _keep_house(parts),
             *parts.post.flows(),
             *([parts.receipts.run()] if parts.receipts else []),
@@ -170,7 +145,7 @@ async def _serve(
                     tasks.create_task(flow)
         finally:
             with suppress(OSError):
-                status.write(parts.spool, {**_facts(parts), "stopped": True})
+                bulletin.last(parts)
 
 
 async def _when_there_is_room(
@@ -263,60 +238,3 @@ async def _keep_house(parts: Parts) -> None:
             swept = time.monotonic()
             await in_thread(parts.spool.sweep)
         await asyncio.sleep(status.EVERY)
-
-
-async def _keep_status(parts: Parts) -> None:
-    """Rewrite STATUS whenever something in it has changed, and now and then in any case."""
-    written, before = 0.0, ""
-    while True:
-        facts = _facts(parts)
-        now = json.dumps({**facts, "at": 0, "discord": 0})
-        if now != before or time.monotonic() - written > status.EVERY:
-            with suppress(OSError):
-                await in_thread(status.write, parts.spool, facts)
-            written, before = time.monotonic(), now
-        await asyncio.sleep(_LOOK)
-
-
-def _facts(parts: Parts) -> status.Facts:
-    client = parts.client
-    answered = client.answered_at
-    return {
-        "at": time.time(),
-        "version": __version__,
-        "pid": os.getpid(),
-        "since": parts.since,
-        "bot": {"id": str(parts.bot.id), "guild_id": str(parts.bot.guild_id)},
-        "discord": {
-            "answered_at": answered and time.time() - (time.monotonic() - answered),
-            "paused_because": client.paused_because,
-            "invalid_requests": client.invalid_requests,
-        },
-        "mail": parts.post.facts(),
-        "channels": _channel_facts(parts),
-        "findings": [
-            *filter(None, (parts.registry.problem, parts.watcher.problem)),
-            *(parts.post.town.findings if parts.post.town else ()),
-            *(each.sentence for each in parts.inspection.findings),
-        ],
-    }
-
-
-def _channel_facts(parts: Parts) -> dict[str, status.Facts]:
-    said: dict[str, status.Facts] = {address: {} for address in parts.registry().addresses}
-    dispatcher = parts.dispatcher
-    for channel, parked in dispatcher.parked.items():
-        said.setdefault(channel, {}).update(parked=parked.reason, next_try=parked.until)
-    for channel, (due, reason) in parts.posting.waiting.items():
-        said.setdefault(channel, {}).update(next_try=due, reason=reason)
-    for channel, reason in dispatcher.disk.items():
-        said.setdefault(channel, {})["disk"] = reason
-    for channel, at in dispatcher.last_sent.items():
-        said.setdefault(channel, {})["last_sent"] = at
-    for channel, problem in parts.poller.problems.items():
-        said.setdefault(channel, {})["inbound"] = problem
-    for channel, count in parts.access.refused.items():
-        said.setdefault(channel, {})["refused"] = count
-    for channel, reason in (parts.receipts.stopped if parts.receipts else {}).items():
-        said.setdefault(channel, {})["receipts"] = reason
-    return said

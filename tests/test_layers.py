@@ -32,6 +32,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "scope findings",
         "gt_mail town notices dispatcher poller comparison doctor asker",
         "post_office",
+        "parts",
+        "bulletin",
         "service audit",
         "mcp_server demo",
         "cli",

@@ -20,6 +20,7 @@ import pytest
 from spoolbridge import service, status
 from spoolbridge.emulator import Emulator
 from spoolbridge.errors import SettingsError, TokenRefusedError
+from spoolbridge.parts import Parts
 from spoolbridge.poller import Poller
 from spoolbridge.settings import Settings
 from spoolbridge.spool import Entry, Spool
@@ -487,7 +488,7 @@ async def test_an_expected_error_counts_more_than_a_bug(
 ) -> None:
     """Where two things end it at once, the one that somebody can do something about is told."""
 
-    async def broken(parts: service.Parts) -> None:
+    async def broken(parts: Parts) -> None:
         try:
             await asyncio.Event().wait()
         finally:
@@ -523,7 +524,7 @@ async def test_the_lock_is_given_back(settings: Settings) -> None:
 
 async def test_who_shows_it_is_told_when_it_is_ready(settings: Settings, town: Town) -> None:
     """`ready` gets the parts, `report` each message, and cancelling it ends it like a signal."""
-    parts: asyncio.Future[service.Parts] = asyncio.get_running_loop().create_future()
+    parts: asyncio.Future[Parts] = asyncio.get_running_loop().create_future()
     reported: list[int] = []
     running = asyncio.ensure_future(
         service.run(settings, ready=parts.set_result, report=lambda each: reported.append(each.id))
