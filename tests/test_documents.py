@@ -36,12 +36,12 @@ CONTRIB = ROOT / "contrib" / "README.md"
 
 #: Each document and how many lines it may have.
 LIMITS = {
-    README: 225,
+    README: 270,
     SPOOL: 215,
     COPY: 215,
-    ARCHITECTURE: 410,
-    CHANGELOG: 350,
-    TESTS: 150,
+    ARCHITECTURE: 450,
+    CHANGELOG: 400,
+    TESTS: 190,
     CONTRIB: 120,
     ROOT / "contrib" / "gas-town.md": 120,
     ROOT / "contrib" / "agents.md": 120,
