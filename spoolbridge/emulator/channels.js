@@ -29,33 +29,53 @@ export function sign(channel) {
   return made;
 }
 
-function channelButton(channel, open) {
-  const made = element("button", "", sign(channel), element("span", "label", channel.name));
-  made.type = "button";
-  made.dataset.id = channel.id;
+// What is already in its place is not touched: a list that is drawn anew loses the click under way in it.
+function place(parent, wanted) {
+  wanted.forEach((node, at) => {
+    if (parent.childNodes[at] !== node) parent.insertBefore(node, parent.childNodes[at] ?? null);
+  });
+  while (parent.childNodes.length > wanted.length) parent.lastChild.remove();
+}
+
+function channelItem(root, channel, open) {
+  let made = root.querySelector(`[data-id="${channel.id}"]`);
+  if (!made) {
+    made = element("button", "", sign(channel), element("span", "label"));
+    made.type = "button";
+    made.dataset.id = channel.id;
+    made.onclick = open;
+  }
+  made.querySelector(".label").textContent = channel.name;
   made.title = isArchived(channel) ? `${channel.name} (archived)` : channel.name;
-  made.onclick = open;
-  return made;
+  const item = made.parentElement ?? element("li", "", made);
+  item.classList.toggle("thread", isThread(channel));
+  item.classList.toggle("archived", isArchived(channel));
+  return item;
+}
+
+// A category's list, with its heading before it; channels without a category have none.
+function section(root, id, title, items) {
+  const list = root.querySelector(`ul[data-of="${id}"]`) ?? element("ul");
+  list.dataset.of = id;
+  place(list, items);
+  if (id === null) return [list];
+  const head = list.previousElementSibling ?? element("h2");
+  head.textContent = title;
+  return [head, list];
 }
 
 // The whole list; `category(id)` names a category, `open(id)` is called by a button.
 export function drawList(root, channels, { category, open }) {
-  const focused = document.activeElement?.closest("#channels button")?.dataset.id;
-  const parts = [];
-  let under = null;
-  let list = element("ul");
+  const focused = document.activeElement?.closest("#channels button");
+  const under = new Map([[null, []]]);
+  let top = null;
   for (const channel of channels) {
-    const thread = isThread(channel);
-    if (!thread && channel.parent_id !== under) {
-      parts.push(list, element("h2", "", category(channel.parent_id)));
-      list = element("ul");
-      under = channel.parent_id;
-    }
-    const name = thread ? `thread${isArchived(channel) ? " archived" : ""}` : "";
-    list.append(element("li", name, channelButton(channel, () => open(channel.id))));
+    if (!isThread(channel)) top = channel.parent_id ?? null;
+    if (!under.has(top)) under.set(top, []);
+    under.get(top).push(channelItem(root, channel, () => open(channel.id)));
   }
-  root.replaceChildren(...parts, list);
-  if (focused) root.querySelector(`[data-id="${focused}"]`)?.focus();
+  place(root, [...under].flatMap(([id, items]) => section(root, id, category(id), items)));
+  if (focused?.isConnected) focused.focus(); // what was moved has lost it
 }
 
 export function markList(root, here, unread) {
