@@ -115,6 +115,7 @@ class Town:
         """Send; once the condition holds, gt has taken too long."""
         sending = asyncio.create_task(self.mail.send_due())
         await _until(condition)
+        await self.clock.sleepers()  # gt may be quicker than whoever waits for it
         self.clock.advance(TIME_OUT)
         await sending
 

@@ -412,7 +412,7 @@ async def test_said_while_the_history_loads(emulator: Emulator, page: Page) -> N
         await expect(page.get_by_role("button", name="mayor-villa unread")).to_be_visible()
         await route.fulfill(response=answer)
 
-    await page.route("**/_emulator/messages/*", hold)
+    await page.route("**/_emulator/messages/*", hold, times=1)
     await page.get_by_role("button", name="mayor-quarry").click()
     await expect(message(page, "before")).to_be_visible()
     await expect(message(page, "in between")).to_be_visible()
@@ -427,7 +427,7 @@ async def test_somebody_writes_while_the_page_loads(emulator: Emulator, page: Pa
         await expect(page.get_by_label("Write as").get_by_role("option")).to_have_text(["eve"])
         await route.fulfill(response=answer)
 
-    await page.route("**/_emulator/state", hold)
+    await page.route("**/_emulator/state", hold, times=1)
     await page.reload()
     await expect(page.get_by_label("Write as")).to_have_value("nic")
     options = page.get_by_label("Write as").get_by_role("option")
