@@ -209,6 +209,7 @@ async def test_an_archive_that_hangs(world: World, caplog: pytest.LogCaptureFixt
     async with asyncio.timeout(20):
         while world.gt.mails:
             await asyncio.sleep(0.005)
+    await world.clock.sleepers()
     world.clock.advance(TIME_OUT)
     await visit
     assert "gt mail archive did not end in time" in caplog.text
@@ -361,6 +362,7 @@ async def test_one_gt_at_a_time(world: World) -> None:
     reading = asyncio.create_task(gt.inbox(TO_VILLA))
     await asyncio.sleep(0)
     before = len(world.gt.calls)
+    await world.clock.sleepers()
     world.clock.advance(TIME_OUT)
     await sending
     assert ([], before + 1) == (await reading, len(world.gt.calls))
