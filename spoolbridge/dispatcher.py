@@ -12,7 +12,8 @@ import errno
 import logging
 import time
 import traceback
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from spoolbridge.channels import Registry
 from spoolbridge.claim import Claim, one_line
 from spoolbridge.errors import MessageError, SpoolError, TokenRefusedError, UnknownChannelError
 from spoolbridge.intake import Intake
+from spoolbridge.metrics import Kind, Metrics
 from spoolbridge.outcome import Closed, Refused, Sent
 from spoolbridge.outgoing import OutgoingMessage
 from spoolbridge.posting import Outcome, Posting, Reused
@@ -49,13 +51,14 @@ class Dispatcher:
 
     def __init__(
         self, intake: Intake, posting: Posting, registry: Callable[[], Registry], *,
-        clock: Callable[[], float] = time.time, rescan: float = RESCAN,
+        clock: Callable[[], float] = time.time, rescan: float = RESCAN, metrics: Metrics | None = None,
     ) -> None:  # fmt: skip
         self._intake = intake
         self._posting = posting
         self._registry = registry
         self._clock = clock
         self._rescan = rescan
+        self._metrics = metrics or Metrics(clock=clock)
         self._wake = asyncio.Event()
         self._rings = 0
         self._loop = asyncio.get_running_loop()
@@ -139,6 +142,7 @@ class Dispatcher:
             known = ", ".join(self._registry().addresses[:5]) or "none yet"
             hint = f"name a channel: outgoing/<channel>/<name>; there are {known}"
             await in_thread(self._intake.refuse_strays, look.strays, hint)
+        self._metrics.looked(self._backlog(look.waiting))
         unsettled = {channel for channel, claims in self._claims.items() if claims}
         waiting = {channel for channel, count in look.waiting.items() if count}
         for channel in self.disk.keys() - waiting - unsettled:
@@ -146,6 +150,9 @@ class Dispatcher:
         for channel in (waiting | unsettled) - look.held - self._active.keys():
             if self._open(channel):
                 self._start(tasks, channel)
+
+    def _backlog(self, waiting: Mapping[str, int]) -> Counter[str]:
+        return Counter(waiting) + Counter({channel: len(claims) for channel, claims in self._claims.items()})
 
     def _open(self, channel: str) -> bool:
         parked = self.parked.get(channel)
@@ -212,7 +219,8 @@ class Dispatcher:
             raise
         except Exception as error:
             log.error("%s failed by a bug: %s", claim, _where(error))
-            await self._fail(claim, f"the bridge itself failed ({type(error).__name__})", "see its log")
+            what = f"the bridge itself failed ({type(error).__name__})"
+            await self._fail(claim, "bug", what, "see its log")
             return True
 
     async def _post(self, claim: Claim) -> bool:
@@ -228,10 +236,10 @@ class Dispatcher:
             return True
         except UnknownChannelError as error:
             choice = error.choices[0] if error.choices else "CHANNEL"
-            await self._fail(claim, error.what, error.hint, to=choice)
+            await self._fail(claim, "no_channel", error.what, error.hint, to=choice)
             return True
         except MessageError as error:
-            await self._fail(claim, error.what, error.hint)
+            await self._fail(claim, "unreadable", error.what, error.hint)
             return True
         return await self._settle(claim, await self._posting.post(claim, channel.id, message))
 
@@ -250,12 +258,14 @@ class Dispatcher:
                 await in_thread(claim.sent)
                 log.info("%s sent as %d", claim, outcome.message_id)
                 self.last_sent[claim.channel] = self._clock()
+                self._metrics.sent(claim.channel, claim.settled)
                 self.parked.pop(claim.channel, None)
             elif isinstance(outcome, Refused):
-                await self._fail(claim, outcome.reason)
+                kind: Kind = "refused" if outcome.status or outcome.code else "given_up"
+                await self._fail(claim, kind, outcome.reason)
             elif isinstance(outcome, Reused):
                 reason = "this ID belongs to another message, which was sent before or may have been"
-                await self._fail(claim, reason, "drop it under a plain name", fresh=True)
+                await self._fail(claim, "reused", reason, "drop it under a plain name", fresh=True)
             elif isinstance(outcome, Cancelled):
                 log.info("%s cancelled: it was taken out of sending/", claim)
             elif isinstance(outcome, Closed):
@@ -267,9 +277,11 @@ class Dispatcher:
         return True
 
     async def _fail(
-        self, claim: Claim, reason: str, hint: str = "", *, to: str | None = None, fresh: bool = False
-    ) -> None:
+        self, claim: Claim, kind: Kind, reason: str, hint: str = "", *,
+        to: str | None = None, fresh: bool = False,
+    ) -> None:  # fmt: skip
         place = await in_thread(claim.failed, reason, hint=hint, to=to, fresh=fresh)
+        self._metrics.failed(claim.channel, kind)
         log.warning("%s failed: %s", one_line(place.removeprefix("failed/")), one_line(reason))
 
     def _park(self, claim: Claim, outcome: Closed) -> None:

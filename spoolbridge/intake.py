@@ -36,9 +36,13 @@ class Look:
 class Intake:
     """The one who claims."""
 
-    def __init__(self, spool: Spool, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, spool: Spool, *, clock: Callable[[], float] = time.time,
+        refused: Callable[[str], None] = lambda channel: None,
+    ) -> None:  # fmt: skip
         self._spool = spool
         self._clock = clock
+        self._refused = refused  # told in the thread that looks
         self._minter = identity.Minter(clock)
         self._minters: dict[str, identity.Minter] = {}
         #: channel → name → when it was written (which keeps its place) and when we first saw it.
@@ -219,6 +223,7 @@ class Intake:
                     os.unlink(refused + WHY, dir_fd=failed)
                 raise
             self._seen.get(channel, {}).pop(name, None)
+            self._refused(channel)
             log.warning("%s/%s refused: %s", one_line(place), refused, reason)
         return f"{place}/{refused}"
 

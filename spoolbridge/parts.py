@@ -10,6 +10,7 @@ from spoolbridge.channels import Watched
 from spoolbridge.discord.client import DiscordClient
 from spoolbridge.dispatcher import Dispatcher
 from spoolbridge.findings import Inspection
+from spoolbridge.metrics import Metrics
 from spoolbridge.poller import Poller
 from spoolbridge.post_office import PostOffice
 from spoolbridge.posting import Posting
@@ -38,4 +39,5 @@ class Parts:
     watcher: Watcher
     post: PostOffice
     inspection: Inspection
+    metrics: Metrics
     since: float

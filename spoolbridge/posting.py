@@ -62,7 +62,7 @@ class Posting:
     """Posts claims. One object serves all channels; `waiting` says why each of them waits.
 
     `quote(channel, message id)` gives the line that stands for a message which is gone; `max_upload` is
-    in bytes a file.
+    in bytes a file; `answered` is told when an entry was written (unix seconds), once all of it is posted.
     """
 
     def __init__(
@@ -72,11 +72,15 @@ class Posting:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
+        answered: Callable[[float], None] = lambda written: None,
     ) -> None:  # fmt: skip
         self._journal = journal
         self._client = client
         self._bot = bot
-        self._tries = Tries(journal, client, bot, clock=clock, sleep=sleep, jitter=jitter)
+        self._answered = answered
+        self._tries = Tries(
+            journal, client, bot, clock=clock, sleep=sleep, jitter=jitter, answered=answered
+        )
         self._threads = Threads(client, journal, bot.guild_id)
         self._quote = quote
         self._max_upload = max_upload
@@ -190,6 +194,7 @@ class Posting:
         if outcome is not None:
             await in_thread(self._journal.not_sent, claim.id, target, 1, read_back=True)
             return outcome
+        self._answered(claim.written)
         await in_thread(self._journal.sent, claim.id, target, 1, message_id, self._bot.guild_id)
         return Sent(message_id)
 

@@ -28,6 +28,7 @@ from spoolbridge.findings import Inspection
 from spoolbridge.incoming import IncomingMessage
 from spoolbridge.intake import Intake
 from spoolbridge.journal import Journal
+from spoolbridge.metrics import Metrics
 from spoolbridge.parts import Parts
 from spoolbridge.poller import Poller
 from spoolbridge.posting import Posting
@@ -183,15 +184,18 @@ async def _built(
         stack.callback(journal.close)
         if journal.torn:
             log.warning("journal: a torn last line of %d bytes was cut and kept aside", len(journal.torn))
-        client = await stack.enter_async_context(DiscordClient(settings.token, api_url=settings.api_url))
+        metrics = Metrics(lambda: registry().addresses)
+        discord = DiscordClient(settings.token, api_url=settings.api_url, heard=metrics.asked)
+        client = await stack.enter_async_context(discord)
         log.info("spool %s held by process %s", spool.root, lock.holder(spool))
         bot = Bot(*await guild.identify(client, settings))
         posting = Posting(
             journal, client, bot,
             quote=functools.partial(inbox.quoted, spool), max_upload=settings.max_upload,
-            sleep=_do_not_wait if once else asyncio.sleep,
+            sleep=_do_not_wait if once else asyncio.sleep, answered=metrics.answered,
         )  # fmt: skip
-        dispatcher = Dispatcher(Intake(spool), posting, registry)
+        intake = Intake(spool, refused=_counting(metrics))
+        dispatcher = Dispatcher(intake, posting, registry, metrics=metrics)
         watcher = Watcher(spool.root, dispatcher.ring)
         await in_thread(watcher.start)
         stack.callback(watcher.stop)
@@ -212,13 +216,33 @@ async def _built(
         poller = Poller(
             client, registry, post.deliveries, attachments=await stack.enter_async_context(downloads),
             globs=settings.poll, interval=settings.poll_interval, guild_id=bot.guild_id, own_id=bot.id,
-            first_start=since, access=access, receipts=receipts, report=report,
+            first_start=since, access=access, receipts=receipts, report=_counted(metrics, report),
             alarm=inspection.alarm,
         )  # fmt: skip
         yield Parts(
             settings, spool, registry, client, bot, posting, dispatcher, access, receipts, asker, poller,
-            watcher, post, inspection, time.time(),
+            watcher, post, inspection, metrics, time.time(),
         )  # fmt: skip
+
+
+def _counting(metrics: Metrics) -> Callable[[str], None]:
+    """The intake looks in a thread of its own, and the counts belong to the loop."""
+    loop = asyncio.get_running_loop()
+
+    def refused(channel: str) -> None:
+        loop.call_soon_threadsafe(metrics.failed, channel, "unfit")
+
+    return refused
+
+
+def _counted(
+    metrics: Metrics, report: Callable[[IncomingMessage], None]
+) -> Callable[[IncomingMessage], None]:
+    def filed(message: IncomingMessage) -> None:
+        metrics.filed(message.channel.address)
+        report(message)
+
+    return filed
 
 
 async def _do_not_wait(seconds: float) -> None:

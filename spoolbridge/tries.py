@@ -106,6 +106,7 @@ class Tries:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
+        answered: Callable[[float], None] = lambda written: None,
     ) -> None:  # fmt: skip
         self._journal = journal
         self._client = client
@@ -113,6 +114,7 @@ class Tries:
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
+        self._answered = answered
         #: channel → (when the next try is due, in unix seconds; why).
         self.waiting: dict[str, tuple[float, str]] = {}
 
@@ -248,6 +250,8 @@ class Tries:
 
     async def _note(self, place: Place, outcome: Outcome) -> None:
         if isinstance(outcome, Sent):
+            if place.number == place.parts:
+                self._answered(place.claim.written)
             await in_thread(self._journal.sent, *place.whose, outcome.message_id, self._bot.guild_id)
         elif isinstance(outcome, Unknown):
             await in_thread(self._journal.unknown, *place.whose)

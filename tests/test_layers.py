@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parent.parent / "spoolbridge"
 ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
-        "errors outcome emoji atomic backoff identity waiting rendering split schedule visits "
+        "errors outcome emoji atomic backoff identity metrics waiting rendering split schedule visits "
         "watcher emulator",
         "settings channels ready handed first_start discord framing",
         "header claim incoming cursor",

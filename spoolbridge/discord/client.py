@@ -38,7 +38,8 @@ _TEXT_CHANNEL = 0
 class DiscordClient:
     """Use it as an async context manager: it owns its HTTP session.
 
-    `clock` gives seconds that do not jump; `sleep` is what waiting is done with; `timeout` is in seconds.
+    `clock` gives seconds that do not jump; `sleep` is what waiting is done with; `timeout` is in seconds;
+    `heard` is told the status of every answer, and 0 where a request has none.
     A limiter belongs to one client. Raises SettingsError where the token or the address cannot be one.
     """
 
@@ -51,10 +52,12 @@ class DiscordClient:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         timeout: float = TIMEOUT,
+        heard: Callable[[int], None] = lambda status: None,
     ) -> None:
         self._connection = Connection(
-            token, api_url, limiter=limiter or RateLimiter(), clock=clock, sleep=sleep, timeout=timeout
-        )
+            token, api_url,
+            limiter=limiter or RateLimiter(), clock=clock, sleep=sleep, timeout=timeout, heard=heard,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"<DiscordClient {self._connection.api_url}>"

@@ -82,6 +82,7 @@ class Connection:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
         timeout: float,
+        heard: Callable[[int], None] = lambda status: None,
     ) -> None:
         self._token = _plausible(token)
         self.api_url = _address(api_url)
@@ -90,6 +91,7 @@ class Connection:
         self.clock = clock
         self._sleep = sleep
         self._timeout = timeout
+        self._heard = heard
         self._session: aiohttp.ClientSession | None = None
         self._turns: WeakValueDictionary[tuple[str, str, int], asyncio.Lock] = WeakValueDictionary()
         self._refused = False
@@ -161,20 +163,29 @@ class Connection:
                 permit.hold()
                 await before()
                 permit.leave(self.clock())
-            async with self._session.request(
-                route.method,
-                URL(self.api_url + route.path, encoded=True),
-                params=query,
-                data=body.data,
-                headers=body.headers,
-                # aiohttp would give a body that is not there a content type, and Discord may refuse that.
-                skip_auto_headers=("Content-Type",) if body.data is None else None,
-                timeout=self._times(body),
-                allow_redirects=False,
-            ) as response:
-                answer = Answer.read(response.status, response.headers, await _whole(response))
+            try:
+                answer = await self._asked(self._session, route, body, query)
+            except FAILURES:
+                self._heard(0)
+                raise
             self._note(route, answer, permit)
         return answer
+
+    async def _asked(
+        self, session: aiohttp.ClientSession, route: Route, body: Body, query: Mapping[str, str] | None
+    ) -> Answer:
+        async with session.request(
+            route.method,
+            URL(self.api_url + route.path, encoded=True),
+            params=query,
+            data=body.data,
+            headers=body.headers,
+            # aiohttp would give a body that is not there a content type, and Discord may refuse that.
+            skip_auto_headers=("Content-Type",) if body.data is None else None,
+            timeout=self._times(body),
+            allow_redirects=False,
+        ) as response:
+            return Answer.read(response.status, response.headers, await _whole(response))
 
     async def _permit(self, route: Route) -> Permit:
         while True:
@@ -199,6 +210,7 @@ class Connection:
 
     def _note(self, route: Route, answer: Answer, permit: Permit) -> None:
         now, status = self.clock(), answer.status
+        self._heard(status)
         permit.complete(answer.headers, now, status=status, retry_after=answer.retry_after, edge=answer.edge)
         if status == _UNAUTHORIZED:
             self._refused = True

@@ -27,6 +27,7 @@ from spoolbridge.emulator import Emulator, bodies
 from spoolbridge.identity import WHY
 from spoolbridge.intake import Intake
 from spoolbridge.journal import Journal
+from spoolbridge.metrics import Metrics
 from spoolbridge.posting import Posting
 from spoolbridge.readback import Bot
 from spoolbridge.spool import Entry, Spool
@@ -50,6 +51,7 @@ class Bridge:
         self.emulator, self.clock = emulator, clock
         self.spool = Spool.create(root, clock=clock)
         self.watched = False
+        self.metrics = Metrics(lambda: self.registry().addresses, clock=clock)
         self.timeout = 30.0  # seconds that the client waits for an answer, of real time
         #: Every body of a Create Message that arrived: payload, files as (name, bytes).
         self.arrived: list[tuple[dict[str, Any], list[tuple[str, bytes]]]] = []
@@ -77,7 +79,7 @@ class Bridge:
         self.journal = Journal(self._state, clock=self.clock)
         self.client = DiscordClient(
             self.emulator.token, api_url=self.emulator.api_url,
-            clock=self.clock, sleep=self.clock.leap, timeout=self.timeout,
+            clock=self.clock, sleep=self.clock.leap, timeout=self.timeout, heard=self.metrics.asked,
         )  # fmt: skip
         await self.client.__aenter__()
         self.bot = Bot(self.emulator.guild.bot.id, self.emulator.guild.id)
@@ -85,11 +87,15 @@ class Bridge:
             self.journal, self.client, self.bot,
             quote=partial(inbox.quoted, self.spool), clock=self.clock,
             sleep=self.clock.sleep if self.watched else self.clock.leap, jitter=lambda: 1.0,
+            answered=self.metrics.answered,
         )  # fmt: skip
-        self.intake = Intake(self.spool, clock=self.clock)
-        self.dispatcher = Dispatcher(
-            self.intake, self.posting, self.registry, clock=self.clock, rescan=RESCAN
+        self.intake = Intake(
+            self.spool, clock=self.clock, refused=lambda channel: self.metrics.failed(channel, "unfit")
         )
+        self.dispatcher = Dispatcher(
+            self.intake, self.posting, self.registry,
+            clock=self.clock, rescan=RESCAN, metrics=self.metrics,
+        )  # fmt: skip
 
     async def stop(self) -> None:
         """End it as SIGTERM does where what is under way does not end in time."""
