@@ -6,7 +6,8 @@
     │   └── UnknownChannelError  a channel name that the file does not hold, or holds twice
     ├── SpoolError               no spool there, or not one that can be worked with
     │   ├── SpoolBusyError       another service works on it
-    │   └── NoMessageError       no incoming message by that id or path
+    │   ├── NoMessageError       no incoming message by that id or path
+    │   └── ForgottenError       an ID so old that nobody knows whether it was sent
     ├── MessageError             a dropped file that is not a message
     └── DiscordError             an answer of Discord's other than success
         ├── TokenRefusedError    401: permanent, and it stops the service
@@ -66,6 +67,13 @@ class SpoolBusyError(SpoolError):
 
 class NoMessageError(SpoolError):
     """No incoming message by that id or path; its reader may have removed it."""
+
+
+class ForgottenError(SpoolError):
+    """Whether an entry was sent stood in files of the journal that have been removed since."""
+
+    def __init__(self) -> None:
+        super().__init__("too old to tell whether it was sent", "drop it under a plain name to send it")
 
 
 class MessageError(SpoolbridgeError):

@@ -16,10 +16,11 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from spoolbridge import atomic, cursor, first_start, handed, identity, journal, ready
+from spoolbridge import atomic, cursor, first_start, handed, identity, journal, journal_files, ready
 from spoolbridge.cursor import Position
 from spoolbridge.incoming import snowflake_at
 from spoolbridge.journal import History
+from spoolbridge.journal_files import day_of
 from spoolbridge.settings import Settings
 from spoolbridge.spool import Spool
 
@@ -119,12 +120,13 @@ def _sent(spool: Spool, since: float) -> Iterator[SentEntry]:
 def _journal(state: int, since: float, sent: tuple[SentEntry, ...]) -> tuple[Histories, dict[int, str]]:
     histories: Histories = {}
     owners: dict[int, str] = {}
-    for record in _records(state, _day(since - _DAY)):
+    for record in journal_files.records(state, day_of(since - _DAY)):
         _fold(record, histories, owners)
     for entry in sent:
         if not any(history.sent for history in histories.get(entry.id, {}).values()):
             histories.pop(entry.id, None)  # it was begun in a file that is older than those
-            for record in _records(state, _day(identity.time_of(entry.id)), having=entry.id):
+            day = day_of(identity.time_of(entry.id))
+            for record in journal_files.records(state, day, having=entry.id):
                 _fold(record, histories, owners)
     return histories, owners
 
@@ -136,21 +138,6 @@ def _fold(record: dict[str, Any], histories: Histories, owners: dict[int, str]) 
         owners[record["message"]] = record["id"]
     of_entry = histories.setdefault(record["id"], {})
     journal.fold(of_entry.setdefault(record["channel"], History()), record)
-
-
-def _records(state: int, since_day: date, *, having: str = "") -> list[dict[str, Any]]:
-    """The journal's records of that day (UTC) and later; read again where it was rotated meanwhile."""
-    oldest = f"journal-{since_day}.jsonl"
-    while True:
-        names = _dated(state)
-        files = [*(name for name in names if name >= oldest), journal.FILE]
-        records = [record for name in files for record in journal.read(state, name, having=having)]
-        if names == _dated(state):
-            return records
-
-
-def _dated(state: int) -> list[str]:
-    return sorted(name for name in os.listdir(state) if name.startswith("journal-"))
 
 
 def _filed(spool: Spool) -> dict[int, list[str]]:

@@ -1,9 +1,10 @@
 """What was tried and what came of it: `state/journal.jsonl`, the memory that survives a crash.
 
 A `try` is durable before the request is sent; whatever dies afterwards, the next start knows that
-the message may be on Discord. Keyed by (ID, channel id) and part. Rotated daily; each file opens
-with a checkpoint of all that is unresolved, so that a start reads one file, and only an older ID
-that comes back makes it look further.
+the message may be on Discord. Keyed by (ID, channel id) and part. A new file is begun each day and
+whenever one is full; each opens with a checkpoint of all that is unresolved, so that a start reads
+one file, and only an older ID that comes back makes it look further. An ID that is older than the
+oldest file (files are removed in the end) cannot be told from one that was sent: it is not posted.
 
 Records: `try`, `sent`, `not-sent`, `unknown` (the request may have been carried out: what tells a
 5xx from a crash), `failed`, `same` (not posted: an entry with its Dedupe-Key was), `thread-try` and
@@ -16,79 +17,41 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
-from spoolbridge import atomic, identity
-from spoolbridge.outgoing import PLAIN, Form
+from spoolbridge import atomic, identity, journal_files
+from spoolbridge.errors import ForgottenError
+from spoolbridge.history import POISON, History, PartHistory, fold, restored
+from spoolbridge.journal_files import FILE, Dated, Older, day_of, lookup, read
+from spoolbridge.outgoing import Form
 
-FILE = "journal.jsonl"
-_NEXT = "journal.next"
-POISON = 3  # crashes while posting one part, or while making a thread
+__all__ = ["FILE", "KEY_HOLDS", "POISON", "History", "Journal", "PartHistory", "fold", "lookup", "read"]
+
+LARGEST = 2 << 20  # bytes of one file; to read as many takes a start 0.2 s
 KEY_HOLDS = 24 * 3600.0  # seconds for which a Dedupe-Key stands for its message
-
-
-@dataclass
-class PartHistory:
-    """What is known of one part. Times in unix seconds."""
-
-    digest: str = ""
-    files: list[list[Any]] = field(default_factory=list)  # [name, size]
-    message_id: int | None = None
-    #: The first try since the last sure answer, if it may have been carried out.
-    first_unknown: float | None = None
-    #: A try that nothing was written about: the process is in it, or died in it.
-    pending: float | None = None
-    crashes: int = 0
-
-    @property
-    def unresolved(self) -> float | None:
-        """Since when this part may be on Discord without our knowing."""
-        return self.first_unknown if self.first_unknown is not None else self.pending
-
-    @property
-    def poisoned(self) -> bool:
-        return self.crashes + (self.pending is not None) >= POISON
-
-
-@dataclass
-class History:
-    """What is known of one entry in one channel."""
-
-    parts: int = 0
-    form: Form = PLAIN
-    failed: str = ""
-    part: dict[int, PartHistory] = field(default_factory=dict)
-    #: The thread that its `Thread` name was found to be; known of the channel it was dropped for.
-    thread: int | None = None
-    #: How it was called there; empty in records of versions that did not note it.
-    thread_name: str = ""
-    #: Tries to make that thread of which nothing is known.
-    thread_tries: int = 0
-
-    @property
-    def sent(self) -> bool:
-        return 0 < self.parts == sum(part.message_id is not None for part in self.part.values())
-
-    @property
-    def resolved(self) -> bool:
-        found = self.thread is not None and not self.part  # what became of it is told under the thread
-        return self.sent or bool(self.failed) or found
+_AHEAD = 24 * 3600.0  # seconds by which the clock that made an ID may have been ahead
+_SET_BACK = 3600.0  # seconds by which ours may have been set back since
+_NEXT = "journal.next"
 
 
 class Journal:
     """The journal of the one running service. Every method may be called from any thread."""
 
-    def __init__(self, state: int, *, clock: Callable[[], float] = time.time) -> None:
-        """Opens `journal.jsonl` in the directory `state`; a torn tail is kept aside and cut."""
+    def __init__(
+        self, state: int, *, clock: Callable[[], float] = time.time, largest: int = LARGEST
+    ) -> None:
+        """Opens `journal.jsonl` in the directory `state`; a torn tail is kept aside and cut. `largest`: the
+        bytes from which on a file is full."""
         self._state = state
         self._clock = clock
         self._lock = threading.Lock()
         self._histories: dict[tuple[str, int], History] = {}
         #: What is known of these does not begin in this file, and is all there.
         self._whole: set[tuple[str, int]] = set()
+        #: What is known of these may begin in a file that has been removed.
+        self._cut: set[tuple[str, int]] = set()
         self._owners: dict[int, str] = {}
         #: Digest of channel and Dedupe-Key → (ID, channel or thread id) of each entry with it → its last try.
         self._keys: dict[str, dict[tuple[str, int], float]] = {}
@@ -99,27 +62,38 @@ class Journal:
         self.torn = atomic.cut_torn_tail(FILE, at=state)
         #: Since when there is this file; what is known of older entries may begin in others.
         self._since = clock()
+        #: When a file is full: with much that is unresolved, each try would begin a new one.
+        self._largest = self._full = largest
+        #: A rotation was begun: until it is ended nothing may be written, for the checkpoint has been.
+        self._rotating = False
         for number, record in enumerate(read(state, FILE)):
             self._apply(record)
             if number == 0:
-                self._since = record["at"]
+                self._since, self._full = record["at"], max(largest, 2 * len(_line(record)))
+        self._older = Older(state)
         self._fd = self._open()
 
     def close(self) -> None:
         os.close(self._fd)
 
     def history(self, entry_id: str, channel_id: int) -> History:
-        """What is known of the entry; an ID older than this file is looked for in the older ones."""
+        """What is known of the entry; an ID older than this file is looked for in the older ones.
+
+        Raises ForgottenError where what became of it may have stood in a file that was removed.
+        """
         with self._lock:
-            return self._known((entry_id, channel_id)) or History()
+            known = self._known((entry_id, channel_id)) or History()
+            if (entry_id, channel_id) in self._cut and not known.sent:
+                raise ForgottenError
+            return known
 
     def owner(self, message_id: int, *, since: float) -> str | None:
         """The entry that this message on Discord is known to be, looking back to `since`."""
         with self._lock:
-            if message_id not in self._owners and since < self._since:
-                for record in self._records_since(since):
-                    if record["kind"] == "sent":
-                        self._owners.setdefault(record["message"], record["id"])
+            if message_id not in self._owners and since < self._since + _SET_BACK:
+                for record in self._older.records(since, having=str(message_id)):
+                    if record["kind"] == "sent" and record["message"] == message_id:
+                        self._owners.setdefault(message_id, record["id"])
             return self._owners.get(message_id)
 
     def twin(self, key: str, *, but: str) -> tuple[int, str] | None:
@@ -135,9 +109,11 @@ class Journal:
         since = min(self._clock(), identity.time_of(but)) - KEY_HOLDS
         with self._lock:
             entries = self._keys.setdefault(key, {})
-            if since < min(self._since, self._whole_keys.get(key, self._since)):
-                for record in self._records_since(since, having=key):
-                    entries.setdefault((record["id"], record["channel"]), record["at"])
+            if since < min(self._since + _SET_BACK, self._whole_keys.get(key, float("inf"))):
+                older = self._older.records(since, having=key)
+                for record in (each for each in older if each.get("key") == key):
+                    entry = record["id"], record["channel"]
+                    entries[entry] = max(entries.get(entry, 0.0), record["at"])
                 self._whole_keys[key] = since
             others = [entry for entry, at in entries.items() if entry[0] != but and at >= since]
             return [(*entry, self._known(entry) or History()) for entry in others]
@@ -183,13 +159,24 @@ class Journal:
         """Settled as failed. What is unresolved stays so: a retry reads back before it posts."""
         self._append("failed", entry_id, channel_id, reason=reason)
 
+    def compress(self, file: Dated) -> int:
+        """Keep a file that is not written to any more compressed; the bytes that this spares."""
+        return journal_files.compress(self._state, file)  # who reads meanwhile finds it under either name
+
+    def forget(self, file: Dated) -> None:
+        """Remove the oldest file, durably: what is older than the next one is not posted any more."""
+        with self._lock:
+            journal_files.remove(self._state, file)
+            self._older.renew()
+
     def _append(
         self, kind: str, entry_id: str, channel_id: int, *, durable: bool = True, **fields: Any
     ) -> None:
         now = self._clock()
         record = {"at": round(now, 3), "kind": kind, "id": entry_id, "channel": channel_id, **fields}
         with self._lock:
-            if _day(now) > _day(self._since):
+            full = kind == "try" and os.fstat(self._fd).st_size >= self._full
+            if full or self._rotating or day_of(now) > day_of(self._since):
                 self._rotate(now)
             atomic.append(self._fd, _line(record), durable=durable)
             self._apply(record)
@@ -197,7 +184,7 @@ class Journal:
     def _apply(self, record: dict[str, Any]) -> None:
         if record["kind"] == "checkpoint":
             for each in record["unresolved"]:
-                self._histories[each["id"], each["channel"]] = _restored(each)
+                self._histories[each["id"], each["channel"]] = restored(each)
                 self._whole.add((each["id"], each["channel"]))
             return
         if record["kind"] == "sent":
@@ -219,21 +206,22 @@ class Journal:
                 for (entry_id, channel_id), each in unresolved.items()
             ],
         }
-        atomic.replace(_NEXT, _line(checkpoint), at=self._state)
-        dated = f"journal-{_day(self._since)}.jsonl"
+        line = _line(checkpoint)
+        atomic.replace(_NEXT, line, at=self._state)
+        self._rotating = True
         halfway = not atomic.exists(FILE, at=self._state)  # the disk refused between the two renames
-        if not halfway and not atomic.exists(dated, at=self._state):  # a clock set back keeps to its file
+        if not halfway:
+            dated = self._older.next_after(self._since).name
             os.rename(FILE, dated, src_dir_fd=self._state, dst_dir_fd=self._state)
+            self._older.renew()
             atomic.sync_directory(self._state)  # else the second name could survive a power cut alone
-            halfway = True
-        if halfway:
-            os.rename(_NEXT, FILE, src_dir_fd=self._state, dst_dir_fd=self._state)
-            atomic.sync_directory(self._state)
-            self._histories, self._whole, self._owners = unresolved, set(unresolved), {}
-            self._keys, self._whole_keys = {}, {}
+        os.rename(_NEXT, FILE, src_dir_fd=self._state, dst_dir_fd=self._state)
+        atomic.sync_directory(self._state)
+        self._histories, self._whole, self._owners = unresolved, set(unresolved), {}
+        self._keys, self._whole_keys, self._cut = {}, {}, set()
         before, self._fd = self._fd, self._open()  # in this order: a closed descriptor is soon another file's
         os.close(before)
-        self._since = now
+        self._since, self._full, self._rotating = now, max(self._largest, 2 * len(line)), False
 
     def _open(self) -> int:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -245,103 +233,26 @@ class Journal:
         """What is known of an entry; of an ID from before this file (or from a clock that was ahead) the
         other files may say more than memory."""
         written = identity.time_of(key[0])
-        if key not in self._whole and not self._since <= written <= self._clock():
-            found: History | None = None
-            older = self._records_since(written if written < self._since else 0.0, having=key[0])
-            for record in (*older, *read(self._state, having=key[0])):
-                if (record.get("id"), record.get("channel")) == key:
-                    found = found or History()
-                    fold(found, record)
-            if found is not None:
-                self._histories[key] = found
-            self._whole.add(key)
+        if key in self._whole or self._since + _SET_BACK < written <= self._clock():
+            return self._histories.get(key)
+        found: History | None = None
+        whole = written - _AHEAD >= self._older.horizon
+        older = list(self._older.records(written if written <= self._clock() else 0.0, having=key[0]))
+        for record in (*older, *read(self._state, having=key[0])) if older else ():
+            if record["kind"] == "checkpoint":
+                for each in record["unresolved"]:
+                    if (each["id"], each["channel"]) == key:
+                        found, whole = restored(each), True
+            elif (record["id"], record["channel"]) == key:
+                found = found or History()
+                fold(found, record)
+        if found is not None:
+            self._histories[key] = found
+        self._whole.add(key)
+        if not whole:
+            self._cut.add(key)
         return self._histories.get(key)
-
-    def _records_since(self, since: float, *, having: str = "") -> Iterator[dict[str, Any]]:
-        oldest = f"journal-{_day(since - 24 * 3600)}.jsonl"
-        names = sorted(name for name in os.listdir(self._state) if name.startswith("journal-"))
-        for name in [each for each in names if each >= oldest]:
-            yield from read(self._state, name, having=having)
-
-
-def read(state: int, name: str = FILE, *, having: str = "") -> Iterator[dict[str, Any]]:
-    """The records of one file of the journal; a line that is not one is passed over.
-
-    `having`: only lines with these characters are decoded, which is most of the time it takes.
-    """
-    wanted = having.encode()
-    try:
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=state)
-    except FileNotFoundError:
-        return
-    with open(fd, "rb") as lines:
-        for line in lines:
-            if wanted not in line:
-                continue
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(record, dict) and "kind" in record:
-                yield record
-
-
-def lookup(state: int, entry_id: str) -> dict[str, Any]:
-    """Where an entry was posted, for who dropped it: `message_ids` by part, `channel_id`, `guild_id`."""
-    found: dict[str, Any] = {}
-    messages: dict[int, int] = {}
-    oldest = f"journal-{entry_id[:4]}-{entry_id[4:6]}-{entry_id[6:8]}.jsonl"
-    older = sorted(name for name in os.listdir(state) if name.startswith("journal-") and name >= oldest)
-    for record in (each for name in (*older, FILE) for each in read(state, name, having=entry_id)):
-        if record.get("id") == entry_id and record["kind"] in ("sent", "same"):
-            messages[record["part"]] = record["message"]
-            found = {"channel_id": record["channel"], "guild_id": record["guild"]}
-    return {**found, "message_ids": tuple(messages[part] for part in sorted(messages))} if found else {}
-
-
-def fold(history: History, record: dict[str, Any]) -> None:
-    """Add one record to what is known of its entry."""
-    if record["kind"] == "failed":
-        history.failed = record["reason"]
-        for each in history.part.values():
-            each.first_unknown, each.pending, each.crashes = each.unresolved, None, 0
-        return
-    if record["kind"] in ("thread-try", "thread"):
-        history.thread, history.thread_name = record.get("thread"), record.get("name", "")
-        history.thread_tries = history.thread_tries + 1 if record["kind"] == "thread-try" else 0
-        return
-    part = history.part.setdefault(record["part"], PartHistory())
-    if record["kind"] == "try":
-        history.parts, history.form, history.failed = record["parts"], _form(record), ""
-        if part.pending is not None:
-            part.crashes += 1
-            part.first_unknown = part.unresolved
-        part.pending, part.digest, part.files = record["at"], record["digest"], record["files"]
-    elif record["kind"] in ("sent", "same"):
-        if record["kind"] == "same":
-            history.parts = 1
-        part.message_id, part.pending, part.first_unknown, part.crashes = record["message"], None, None, 0
-    elif record["kind"] == "unknown":
-        part.first_unknown, part.pending, part.crashes = part.unresolved, None, 0
-    elif record["kind"] == "not-sent":
-        part.pending = None
-        if record.get("read_back"):
-            part.first_unknown = None
-
-
-def _restored(each: dict[str, Any]) -> History:
-    parts = {int(number): PartHistory(**part) for number, part in each["part"].items()}
-    thread, name, tries = each.get("thread"), each.get("thread_name", ""), each.get("thread_tries", 0)
-    return History(each["parts"], _form(each), each["failed"], parts, thread, name, tries)
-
-
-def _form(record: dict[str, Any]) -> Form:
-    return Form(*(record.get(name, "") for name in Form._fields))
 
 
 def _line(record: dict[str, Any]) -> bytes:
     return json.dumps(record, separators=(",", ":")).encode() + b"\n"
-
-
-def _day(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d")

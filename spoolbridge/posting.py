@@ -20,6 +20,7 @@ from spoolbridge import outgoing
 from spoolbridge.claim import Claim
 from spoolbridge.discord.client import DiscordClient
 from spoolbridge.discord.codes import THREAD_LOCKED, UNKNOWN_CHANNEL
+from spoolbridge.errors import ForgottenError
 from spoolbridge.journal import History, Journal, PartHistory
 from spoolbridge.outcome import Closed, Refused, Sent
 from spoolbridge.outgoing import PLAIN, File, Form, OutgoingMessage, Part
@@ -97,10 +98,13 @@ class Posting:
         course = _Course(claim, channel_id, channel_id, message, key)
         if key and (outcome := await self._by_its_key(course)):
             return outcome
-        outcome = await self._into_its_thread(course)
-        if message.options.thread and await self._needs_another_thread(course, outcome):
-            await self._threads.forget(claim.id, channel_id, message.options.thread)
-            outcome = await self._into_its_thread(course)  # by name it may be made anew
+        try:
+            outcome = await self._into_its_thread(course)
+            if message.options.thread and await self._needs_another_thread(course, outcome):
+                await self._threads.forget(claim.id, channel_id, message.options.thread)
+                outcome = await self._into_its_thread(course)  # by name it may be made anew
+        except ForgottenError as error:
+            outcome = Refused(str(error))
         if isinstance(outcome, Closed) and course.target != channel_id:
             outcome = Refused(f"the thread {course.target} is refused: {outcome.reason}", outcome.code)
         if isinstance(outcome, Refused):

@@ -23,7 +23,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "watcher emulator",
         "settings channels ready handed first_start discord framing",
         "header claim incoming cursor",
-        "outgoing access",
+        "outgoing access journal_files",
+        "history",
         "journal choices",
         "spool deliveries mail readback guild threads attached_files role_names hints troubles",
         "intake lock status failures inbox sending tries evidence places "

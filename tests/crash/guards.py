@@ -88,7 +88,7 @@ GUARDS = (
     ),
     Guard(
         "the form of what may be on Discord is kept",
-        "journal.py", "_form(record), \"\"\n", "PLAIN, \"\"\n", "tests/flow/test_outbound_content.py",
+        "history.py", "form_of(record), \"\"\n", "PLAIN, \"\"\n", "tests/flow/test_outbound_content.py",
     ),
     Guard(
         "a Dedupe-Key stands for one message",
@@ -96,7 +96,7 @@ GUARDS = (
     ),
     Guard(
         "three deaths in a post are poison",
-        "journal.py", "POISON = 3", "POISON = 99", _KILLS,
+        "history.py", "POISON = 3", "POISON = 99", _KILLS,
     ),
     Guard(
         "an incoming file is synced before it is intended",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
 import threading
@@ -18,8 +19,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoolbridge import atomic, identity, journal
+from spoolbridge import atomic, identity, journal, journal_files
+from spoolbridge.errors import ForgottenError, SpoolError
 from spoolbridge.journal import POISON, History, Journal, PartHistory, fold
+from spoolbridge.journal_files import Dated
 from spoolbridge.outgoing import PLAIN, Form
 from tests.support.clock import FakeClock
 from tests.support.crashes import Killed, fail_at, kill_at
@@ -47,6 +50,7 @@ class Desk:
         self.path = state
         self.state = atomic.open_directory(state)
         self.clock = FakeClock(START)
+        self.largest = journal.LARGEST
         self.journal = Journal(self.state, clock=self.clock)
 
     def close(self) -> None:
@@ -55,8 +59,16 @@ class Desk:
 
     def restart(self) -> Journal:
         self.journal.close()
-        self.journal = Journal(self.state, clock=self.clock)
+        self.journal = Journal(self.state, clock=self.clock, largest=self.largest)
         return self.journal
+
+    def full(self, largest: int = 1) -> Journal:
+        """As `restart`; from now on a file is full with that many bytes."""
+        self.largest = largest
+        return self.restart()
+
+    def files(self) -> list[Dated]:
+        return journal_files.dated(self.state)
 
     def tried(self, entry_id: str = A, part: int = 1, *, channel: int = VILLA, parts: int = 1) -> None:
         self.journal.tried(
@@ -558,11 +570,12 @@ class TestRotation:
         assert (1, 1) == (len(desk.history(B).part), len(desk.history(C).part))
         assert [A, A] == [each["id"] for each in desk.records("journal-2026-11-22.jsonl")]
 
-    def test_every_system_call_failing(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("full", [False, True])
+    def test_every_system_call_failing(self, full: bool, tmp_path: Path) -> None:
         """The disk refuses once in the middle of it: the try is refused, the next works, all is known."""
         for number in count(1):
             with opened(tmp_path / f"{number}") as desk:
-                expected = self.day(desk)
+                expected = self.begun(desk, full)
                 with fail_at(number) as struck:
                     try:
                         desk.tried(C)
@@ -606,11 +619,12 @@ class TestRotation:
         desk.restart()
         assert 1 == desk.history(C).parts
 
-    def test_every_crash(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("full", [False, True])
+    def test_every_crash(self, full: bool, tmp_path: Path) -> None:
         """Between any two of its system calls: the next start knows all that was known."""
         for number in count(1):
             with opened(tmp_path / f"{number}") as desk:
-                expected = self.day(desk)
+                expected = self.begun(desk, full)
                 with kill_at(number) as struck, suppress(Killed):
                     desk.tried(C)
                 desk.restart()
@@ -623,10 +637,11 @@ class TestRotation:
                 break
         assert number > 8
 
-    def test_every_power_cut(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("full", [False, True])
+    def test_every_power_cut(self, full: bool, tmp_path: Path) -> None:
         """Behind any of them, with whatever the disk may hold then."""
         with opened(tmp_path / "state") as desk:
-            expected = self.day(desk)
+            expected = self.begun(desk, full)
             with recorded(tmp_path / "state") as calls:
                 desk.tried(C)
         states = {
@@ -648,6 +663,27 @@ class TestRotation:
                 assert expected == [desk.history(A), desk.history(B)], state
                 assert 1 == desk.history(C).parts or not finished, state
 
+    @pytest.mark.parametrize("number", range(1, 12))
+    def test_what_is_noted_while_it_is_half_done(self, number: int, desk: Desk) -> None:
+        """The disk refuses in the middle of it, and what is told next is that B was sent: written behind the
+        checkpoint that says the contrary, it would be forgotten by the next start."""
+        self.begun(desk, True)
+        with fail_at(number), suppress(OSError):
+            desk.tried(C)
+        desk.sent(B, message=8)
+        assert desk.restart().history(B, VILLA).sent
+
+    def begun(self, desk: Desk, full: bool) -> list[History]:
+        """A file with one message sent and one in the middle of it, which the next try ends: for it is full,
+        or for it is midnight."""
+        if not full:
+            return self.day(desk)
+        desk.tried(A)
+        desk.sent(A)
+        desk.tried(B)
+        desk.full()
+        return [desk.history(A), desk.history(B)]
+
     def day(self, desk: Desk) -> list[History]:
         """A day with one message sent and one in the middle of it; then midnight."""
         desk.tried(A)
@@ -663,7 +699,7 @@ _STEPS = st.one_of(
         st.sampled_from([A, B]),
         st.integers(1, 2),
     ),
-    st.sampled_from([("restart", "", 0), ("midnight", "", 0)]),
+    st.sampled_from([("restart", "", 0), ("midnight", "", 0), ("full", "", 0), ("compress", "", 0)]),
 )
 
 
@@ -678,6 +714,11 @@ def test_restarts_and_rotations_change_nothing(
             desk.clock.now += 1
             if kind == "restart":
                 desk.restart()
+            elif kind == "full":
+                desk.full(number % 2 * 300)
+            elif kind == "compress":
+                for file in desk.files():
+                    desk.journal.compress(file)
             elif kind == "midnight":
                 desk.clock.now += DAY
             else:
@@ -700,6 +741,262 @@ def test_restarts_and_rotations_change_nothing(
                 assert expected[A] == desk.history(A)
         desk.restart()
         assert expected == {each: desk.history(each) for each in (A, B)}
+
+
+class TestFullFiles:
+    """A file that is large is read by no start."""
+
+    def fill(self, desk: Desk, messages: int = 6) -> list[str]:
+        """One message a file; their IDs."""
+        desk.full()
+        ids = [new_id(START + number, f"{number:08}") for number in range(messages)]
+        for number, each in enumerate(ids):
+            desk.tried(each)
+            desk.sent(each, message=100 + number)
+        return ids
+
+    def test_their_names(self, desk: Desk) -> None:
+        """In the order in which they were written, also behind the tenth of a day."""
+        self.fill(desk, 12)
+        names = ["journal-2026-11-22.jsonl", *(f"journal-2026-11-22.{n}.jsonl" for n in range(2, 12))]
+        assert names == [each.name for each in desk.files()]
+        desk.clock.advance(DAY)
+        desk.tried(A)
+        desk.clock.advance(DAY)
+        desk.tried(B)
+        assert ["journal-2026-11-22.12.jsonl", "journal-2026-11-23.jsonl"] == [
+            each.name for each in desk.files()[-2:]
+        ]
+
+    @pytest.mark.parametrize("restart", [False, True])
+    def test_nothing_is_forgotten(self, restart: bool, desk: Desk) -> None:
+        """What was sent in whichever of them; whose a message is; and not a word of what never was."""
+        ids = self.fill(desk)
+        if restart:
+            desk.restart()
+        assert [True] * len(ids) == [desk.history(each).sent for each in ids]
+        assert ids == [desk.journal.owner(100 + n, since=START) for n in range(len(ids))]
+        assert (None, History()) == (desk.journal.owner(99, since=START), desk.history(A))
+        assert (100,) == journal.lookup(desk.state, ids[0])["message_ids"]
+
+    def test_a_clock_that_was_set_back(self, desk: Desk) -> None:
+        """A try of yesterday's date that was written later stands behind: else what was sent would look as if
+        it had been tried again."""
+        desk.clock.advance(DAY)
+        desk.full()
+        desk.tried(A)
+        desk.tried(B)
+        desk.clock.advance(-DAY)
+        desk.sent(A)
+        desk.tried(C)
+        desk.tried(C)
+        assert [Dated("2026-11-23"), Dated("2026-11-23", 2)] == desk.files()
+        assert desk.restart().history(A, VILLA).sent
+
+    def test_only_a_try_begins_one(self, desk: Desk) -> None:
+        """What a post came to must be written whatever else the disk refuses."""
+        desk.tried(A)
+        desk.full()
+        desk.sent(A)
+        desk.journal.failed(A, VILLA, "no")
+        assert [] == desk.files()
+
+    def test_much_that_is_unresolved(self, desk: Desk) -> None:
+        """A checkpoint that is larger than a file may be does not make each try begin another."""
+        for number in range(50):
+            desk.tried(new_id(START + number))
+        desk.full()
+        for number in range(50, 60):
+            desk.tried(new_id(START + number))
+        assert 2 > len(desk.files())
+
+    @pytest.mark.parametrize("what", ["id", "key"])
+    def test_what_is_nowhere_costs_no_reading(
+        self, what: str, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of a backlog every entry is older than the file; each file is looked through once, for all of
+        them."""
+        self.fill(desk, 20)
+        desk.clock.advance(10)
+
+        def ask(number: int) -> None:
+            other = new_id(START + 0.5, f"{number:08}")
+            if what == "id":
+                assert History() == desk.history(other)
+            else:
+                assert None is desk.journal.twin(f"key {number}", but=other)
+
+        ask(1)
+        read: list[str] = []
+        real = journal_files._plain
+
+        def noted(at: int, name: str) -> Any:
+            read.append(name)
+            return real(at, name)
+
+        monkeypatch.setattr(journal_files, "_plain", noted)
+        for number in range(2, 50):
+            ask(number)
+        assert [] == read
+
+    def test_a_twin_in_an_older_file(self, desk: Desk) -> None:
+        """A Dedupe-Key counts a day, however often the file has changed."""
+        desk.journal.tried(A, VILLA, 1, parts=1, form=PLAIN, digest="d", files=[], key="k")
+        desk.sent(A)
+        self.fill(desk)
+        assert (5, A) == desk.journal.twin("k", but=B)
+        assert (5, A) == desk.restart().twin("k", but=B)
+
+
+class TestCompressed:
+    """The same files, smaller."""
+
+    def test_every_byte_is_there(self, desk: Desk) -> None:
+        """For `zcat` as well, and for every question."""
+        ids = TestFullFiles().fill(desk, 3)
+        before = {each.name: (desk.path / each.name).read_bytes() for each in desk.files()}
+        for each in desk.files():
+            desk.journal.compress(each)
+        assert {f"{name}.gz" for name in before} | {journal.FILE} == set(os.listdir(desk.path))
+        assert before == {name: gzip.decompress((desk.path / f"{name}.gz").read_bytes()) for name in before}
+        for again in (False, True):
+            if again:
+                desk.restart()
+            assert [True] * 3 == [desk.history(each).sent for each in ids]
+            assert (100,) == journal.lookup(desk.state, ids[0])["message_ids"]
+
+    def test_it_is_smaller(self, desk: Desk) -> None:
+        """A fifth, and it says how much that is; a second time there is nothing to do."""
+        desk.full(100_000)
+        for number in range(1000):
+            desk.tried(new_id(START + number, f"{number:08}"))
+        [file, *_] = desk.files()
+        size = (desk.path / file.name).stat().st_size
+        spared = desk.journal.compress(file)
+        assert size - spared == (desk.path / f"{file.name}.gz").stat().st_size < size / 5
+        assert 0 == desk.journal.compress(file)
+
+    def test_every_crash(self, tmp_path: Path) -> None:
+        """Of a kill between any two calls nothing is lost, and nothing is there twice."""
+        for number in count(1):
+            with opened(tmp_path / f"{number}") as desk:
+                ids = TestFullFiles().fill(desk, 3)
+                before = journal_files.records(desk.state, "")
+                with kill_at(number) as struck, suppress(Killed):
+                    desk.journal.compress(desk.files()[0])
+                assert before == journal_files.records(desk.state, "")
+                desk.restart()
+                desk.journal.compress(desk.files()[0])
+                assert before == journal_files.records(desk.state, "")
+                assert [True] * 3 == [desk.history(each).sent for each in ids]
+                assert not (desk.path / desk.files()[0].name).exists()
+            if not struck:
+                break
+        assert number > 5
+
+    def test_every_power_cut(self, tmp_path: Path) -> None:
+        """Under one name or the other, each file is whole."""
+        with opened(tmp_path / "state") as desk:
+            TestFullFiles().fill(desk, 2)
+            before = journal_files.records(desk.state, "")
+            with recorded(tmp_path / "state") as calls:
+                desk.journal.compress(desk.files()[0])
+        for number, (_, state) in enumerate(calls.after_a_cut()):
+            place = tmp_path / f"{number}"
+            place.mkdir()
+            for name, data in state.items():
+                if name:
+                    (place / name).write_bytes(data or b"")
+            with atomic.directory(place) as at:
+                assert before == journal_files.records(at, "")
+
+    def test_damaged(self, desk: Desk) -> None:
+        """It says so: what cannot be read must not look as if nothing had been sent."""
+        ids = TestFullFiles().fill(desk, 3)
+        first = desk.files()[0]
+        desk.journal.compress(first)
+        packed = desk.path / f"{first.name}.gz"
+        packed.write_bytes(packed.read_bytes()[:-20])
+        with pytest.raises(SpoolError, match="is damaged"):
+            desk.restart().history(ids[0], VILLA)
+
+
+class TestForgotten:
+    """Files that were removed: what they told is not made up."""
+
+    def old(self, desk: Desk) -> None:
+        """A sent, B failed after its first part, C in the middle of it, each in a file that goes."""
+        desk.tried(A)
+        desk.sent(A)
+        desk.tried(B, 1, parts=2)
+        desk.sent(B, 1)
+        desk.journal.failed(B, VILLA, "no")
+        desk.tried(C)
+        desk.clock.advance(3 * DAY)
+        desk.tried(new_id(desk.clock.now))
+        [file] = desk.files()
+        desk.journal.forget(file)
+
+    @pytest.mark.parametrize("restart", [False, True])
+    def test_what_cannot_be_told(self, restart: bool, desk: Desk) -> None:
+        """Whether it was sent or failed or never tried: an ID of that time is not to be posted."""
+        self.old(desk)
+        if restart:
+            desk.restart()
+        for each in (A, B, new_id(START, "99999999")):
+            with pytest.raises(ForgottenError, match="too old to tell whether it was sent; drop it under a"):
+                desk.history(each)
+        assert History() == desk.history(new_id(START + 5 * DAY))
+
+    @pytest.mark.parametrize("days", [0, 1, 40])
+    def test_what_is_unresolved_is_never_forgotten(self, days: int, desk: Desk) -> None:
+        """The checkpoint has it whole, in whichever file that is by now; when it ends, that is known too."""
+        self.old(desk)
+        for number in range(days):
+            desk.clock.advance(DAY)
+            desk.tried(new_id(desk.clock.now, f"{number:08}"))
+            desk.restart()
+        assert START == desk.part(C).pending
+        desk.sent(C)
+        for number in range(3):
+            desk.clock.advance(DAY)
+            desk.tried(new_id(desk.clock.now, f"{number:08}"))
+        assert desk.restart().history(C, VILLA).sent
+
+    def test_what_was_sent_since(self, desk: Desk) -> None:
+        """An old entry of which a file that is left tells that all was sent."""
+        self.old(desk)
+        desk.journal.same(A, VILLA, 5, B)
+        desk.clock.advance(DAY)
+        desk.tried(new_id(desk.clock.now))
+        assert desk.restart().history(A, VILLA).sent
+
+    def test_the_first_file_tells_everything(self, desk: Desk) -> None:
+        """Nothing was removed: an ID from before the first start was never sent, and may be."""
+        assert History() == desk.history(new_id(START - 400 * DAY))
+        desk.tried(A)
+        desk.clock.advance(DAY)
+        desk.tried(B)
+        assert History() == desk.restart().history(new_id(START - 400 * DAY), VILLA)
+
+    def test_every_crash(self, tmp_path: Path) -> None:
+        """Of a kill between any two calls an old ID is sent, or too old to tell; never unknown."""
+        for number in count(1):
+            with opened(tmp_path / f"{number}") as desk:
+                ids = TestFullFiles().fill(desk, 4)
+                desk.clock.advance(3 * DAY)
+                with kill_at(number) as struck, suppress(Killed):
+                    for each in desk.files()[:2]:
+                        desk.journal.forget(each)
+                desk.restart()
+                left = len(desk.files())
+                for place, entry_id in enumerate(ids):
+                    with suppress(ForgottenError):
+                        assert desk.history(entry_id).sent
+                        assert place >= len(ids) - left - 1
+            if not struck:
+                break
+        assert number > 3
 
 
 class TestReaders:

@@ -1,0 +1,226 @@
+"""The journal's files in `state/`: their names, the order in which they were written, and reading them.
+
+    journal.jsonl                  the one that is written to
+    journal-2026-11-22.jsonl       what was it before, by the UTC day on which it was begun
+    journal-2026-11-22.2.jsonl     the second one of that day
+    journal-2026-11-15.jsonl.gz    one of an older day, compressed: every byte of it is there
+
+Only the one who holds the spool's lock changes any of them; whoever only looks may do so at any time, for
+a file is there under its compressed name before its plain one goes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from typing import IO, Any, NamedTuple, cast
+
+from spoolbridge import atomic
+from spoolbridge.errors import SpoolError
+
+FILE = "journal.jsonl"
+COMPRESSED = ".gz"
+
+_NAME = re.compile(r"journal-(\d{4}-\d\d-\d\d)(?:\.([1-9]\d{0,8}))?\.jsonl(?:\.gz)?", re.ASCII)
+_MENTIONED = re.compile(rb'"(?:id|key)": ?"([^"]*)"|"message": ?(\d+)')
+_BLOCK = 1 << 22  # bytes
+_INDEXED = 200  # files, the newest, of which is remembered what they mention: 0.1 MB each
+_DAY = 24 * 3600.0  # seconds
+_EVER = float("-inf")
+
+Record = dict[str, Any]
+
+
+class Dated(NamedTuple):
+    """A file that is not written to any more; they sort as they were written."""
+
+    day: str
+    number: int = 1
+
+    @property
+    def name(self) -> str:
+        number = f".{self.number}" if self.number > 1 else ""
+        return f"journal-{self.day}{number}.jsonl"
+
+
+class Older:
+    """The files before the one that is written to, for the one who writes; not for several threads.
+
+    Remembers what the newer ones mention, so that whoever asks for what is in none of them reads nothing.
+    """
+
+    def __init__(self, state: int) -> None:
+        self._state = state
+        self._mentioned: dict[Dated, array[int]] = {}
+        self._horizon: float | None = None
+        self._files: list[Dated] = []
+        self.renew()
+
+    def renew(self) -> None:
+        """Look again which there are."""
+        self._files, self._horizon = dated(self._state), None
+        self._mentioned = {each: self._mentioned[each] for each in self._files if each in self._mentioned}
+
+    @property
+    def horizon(self) -> float:
+        """As the function of that name, asked once."""
+        if self._horizon is None:
+            self._horizon = horizon(self._state, self._files)
+        return self._horizon
+
+    def next_after(self, began: float) -> Dated:
+        """The name for a file that was begun then. Behind all others, also where the clock was set back."""
+        day = day_of(began)
+        last = self._files[-1] if self._files else Dated("", 0)
+        return Dated(last.day, last.number + 1) if day <= last.day else Dated(day)
+
+    def records(self, since: float, *, having: str = "") -> Iterator[Record]:
+        """What was written at that time (unix seconds) or later. `having`: an ID, a key or a message's id,
+        and only records that mention it."""
+        for number, each in enumerate(self._files):
+            if each.day >= day_of(since - _DAY) and self._may_mention(each, number, having):
+                yield from read(self._state, each.name, having=having)
+
+    def _may_mention(self, file: Dated, number: int, text: str) -> bool:
+        if not text or number < len(self._files) - _INDEXED:
+            return True
+        if file not in self._mentioned:
+            self._mentioned[file] = _mentions(self._state, file.name)
+        known, wanted = self._mentioned[file], hash(text.encode())
+        place = bisect_left(known, wanted)
+        return place < len(known) and known[place] == wanted
+
+
+def dated(state: int) -> list[Dated]:
+    """The files that are not written to any more, in the order in which they were."""
+    matches = (_NAME.fullmatch(name) for name in os.listdir(state))
+    return sorted({Dated(match[1], int(match[2] or 1)) for match in matches if match})
+
+
+def read(state: int, name: str = FILE, *, having: str = "") -> Iterator[Record]:
+    """The records of one file, compressed or not; a line that is not one is passed over.
+
+    `having`: only lines with these characters are decoded, which is most of the time it takes.
+    Raises SpoolError where a compressed one is damaged.
+    """
+    with suppress(FileNotFoundError), _opened(state, name) as file:
+        for line in _lines(file, having.encode()):
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(record, dict) and "kind" in record:
+                yield record
+
+
+def records(state: int, since_day: str, *, having: str = "") -> list[Record]:
+    """All records of files that were begun on that day (UTC) or later, for who looks while a service writes:
+    read again where a file was begun meanwhile."""
+    while True:
+        files = dated(state)
+        names = [*(each.name for each in files if each.day >= since_day), FILE]
+        found = [record for name in names for record in read(state, name, having=having)]
+        if files == dated(state):
+            return found
+
+
+def lookup(state: int, entry_id: str) -> Record:
+    """Where an entry was posted, for who dropped it: `message_ids` by part, `channel_id`, `guild_id`."""
+    found: Record = {}
+    messages: dict[int, int] = {}
+    for record in records(state, f"{entry_id[:4]}-{entry_id[4:6]}-{entry_id[6:8]}", having=entry_id):
+        if record.get("id") == entry_id and record["kind"] in ("sent", "same"):
+            messages[record["part"]] = record["message"]
+            found = {"channel_id": record["channel"], "guild_id": record["guild"]}
+    return {**found, "message_ids": tuple(messages[part] for part in sorted(messages))} if found else {}
+
+
+def horizon(state: int, files: Sequence[Dated] | None = None) -> float:
+    """Since when (unix seconds) the files tell of everything; -inf: since ever. `files`: those of `dated`.
+
+    The very first file opens with no checkpoint. Where the oldest that is left does, others were before it.
+    """
+    files = dated(state) if files is None else files
+    for record in read(state, files[0].name if files else FILE):
+        return float(record["at"]) if record["kind"] == "checkpoint" else _EVER
+    return _EVER
+
+
+def compress(state: int, file: Dated) -> int:
+    """Keep it compressed. Returns how many bytes that spares. Raises OSError with everything as it was."""
+    import gzip
+
+    with suppress(FileNotFoundError), _plain(state, file.name) as source:
+        data = source.read()
+        packed = gzip.compress(data, mtime=0)
+        atomic.replace(file.name + COMPRESSED, packed, at=state)
+        os.unlink(file.name, dir_fd=state)
+        return len(data) - len(packed)
+    return 0
+
+
+def remove(state: int, file: Dated) -> None:
+    """Remove it for good, durably: the oldest, for between those that are left none may be missing."""
+    for name in (file.name, file.name + COMPRESSED):
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=state)
+    atomic.sync_directory(state)
+
+
+def day_of(at: float) -> str:
+    """The UTC day of a time in unix seconds."""
+    return datetime.fromtimestamp(max(at, 0.0), UTC).strftime("%Y-%m-%d")
+
+
+@contextmanager
+def _opened(state: int, name: str) -> Iterator[IO[bytes]]:
+    with ExitStack() as stack:
+        try:
+            yield stack.enter_context(_plain(state, name))
+            return
+        except FileNotFoundError:
+            if not _NAME.fullmatch(name):
+                raise
+        import gzip
+        import zlib
+
+        name = name.removesuffix(COMPRESSED) + COMPRESSED
+        try:
+            packed = stack.enter_context(_plain(state, name))
+            yield cast(IO[bytes], stack.enter_context(gzip.open(packed)))
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:  # it was whole: the disk has changed it
+            raise SpoolError(f"state/{name} is damaged ({error})", "put its copy back") from error
+
+
+def _plain(state: int, name: str) -> IO[bytes]:
+    return open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=state), "rb")
+
+
+def _lines(file: IO[bytes], wanted: bytes) -> Iterator[bytes]:
+    if not wanted:
+        yield from file
+        return
+    for block in _blocks(file):
+        if wanted in block:
+            yield from (line for line in block.split(b"\n") if wanted in line)
+
+
+def _blocks(file: IO[bytes]) -> Iterator[bytes]:
+    """The file in pieces that end with a line."""
+    while block := file.read(_BLOCK):
+        yield block + file.readline()
+
+
+def _mentions(state: int, name: str) -> array[int]:
+    """Hashes of the IDs, keys and messages' ids that a file mentions, sorted."""
+    found: set[int] = set()
+    with suppress(FileNotFoundError), _opened(state, name) as file:
+        for block in _blocks(file):
+            found.update(hash(match[1] or match[2]) for match in _MENTIONED.finditer(block))
+    return array("q", sorted(found))
