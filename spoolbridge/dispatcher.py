@@ -74,6 +74,8 @@ class Dispatcher:
         #: channel → what the disk refused, in words.
         self.disk: dict[str, str] = {}
         self.last_sent: dict[str, float] = {}
+        #: The loop's time of the last look that came to its end.
+        self.looked_at = self._loop.time()
 
     def ring(self) -> None:
         """Something may have been dropped: look again."""
@@ -150,6 +152,7 @@ class Dispatcher:
         for channel in (waiting | unsettled) - look.held - self._active.keys():
             if self._open(channel):
                 self._start(tasks, channel)
+        self.looked_at = self._loop.time()
 
     def _backlog(self, waiting: Mapping[str, int]) -> Counter[str]:
         return Counter(waiting) + Counter({channel: len(claims) for channel, claims in self._claims.items()})

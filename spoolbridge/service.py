@@ -13,10 +13,21 @@ import functools
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 
-from spoolbridge import backoff, bulletin, findings, first_start, guild, inbox, lock, post_office, status
+from spoolbridge import (
+    backoff,
+    bulletin,
+    findings,
+    first_start,
+    guild,
+    inbox,
+    lock,
+    post_office,
+    pulse,
+    status,
+)
 from spoolbridge.access import Access, strangers
 from spoolbridge.asker import Asker
 from spoolbridge.attachments import PATIENCE, Attachments
@@ -36,6 +47,7 @@ from spoolbridge.readback import Bot
 from spoolbridge.receipts import Receipts
 from spoolbridge.settings import Settings
 from spoolbridge.spool import Spool
+from spoolbridge.systemd import Notifier
 from spoolbridge.tries import NotNowError
 from spoolbridge.waiting import in_thread
 from spoolbridge.watcher import Watcher
@@ -62,12 +74,13 @@ async def run(
     # The kernel sends it when a writer opens a file that we hold a lease on; its default ends the process.
     signal.signal(signal.SIGIO, signal.SIG_IGN)
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     last_acts: list[Callable[[], Awaitable[None]]] = []
+    notifier = Notifier.of(settings.environment)
+    starting = asyncio.ensure_future(pulse.starting(notifier))
 
     def built(parts: Parts) -> None:
+        starting.cancel()
+        notifier.tell(READY=1, STATUS=pulse.sentence(parts))
         last_acts.append(parts.dispatcher.finish)
         if ready:
             ready(parts)
@@ -75,16 +88,29 @@ async def run(
     serving = asyncio.ensure_future(_serve(settings, stop, once=once, built=built, report=report))
     stopping = asyncio.ensure_future(stop.wait())
     try:
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if not serving.done():
-            log.info("stopping")
-            for act in last_acts:
-                await act()
-            serving.cancel()
-        await _result(serving)
+        with _signals_to(stop):
+            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not serving.done():
+                log.info("stopping")
+                notifier.tell(STOPPING=1, STATUS="stopping; what is being posted gets a few seconds")
+                for act in last_acts:
+                    await act()
+                serving.cancel()
+            await _result(serving)
     finally:
-        stopping.cancel()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for each in (stopping, starting):
+            each.cancel()
+
+
+@contextmanager
+def _signals_to(stop: asyncio.Event) -> Iterator[None]:
+    loop, numbers = asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield
+    finally:
+        for number in numbers:
             loop.remove_signal_handler(number)
 
 
@@ -136,6 +162,7 @@ async def _serve(
             parts.inspection.run(parts.poller),
             parts.asker.run(),
             bulletin.keep(parts),
+            pulse.keep(Notifier.of(settings.environment), parts),
             _keep_house(parts),
             *parts.post.flows(),
             *([parts.receipts.run()] if parts.receipts else []),

@@ -20,7 +20,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
         "errors outcome emoji atomic backoff identity metrics waiting rendering split schedule visits "
-        "watcher emulator",
+        "watcher systemd emulator",
         "settings channels ready handed first_start discord framing",
         "header claim incoming cursor",
         "outgoing access journal_files",
@@ -34,7 +34,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "gt_mail town notices dispatcher poller comparison doctor asker",
         "post_office",
         "parts",
-        "bulletin",
+        "bulletin pulse",
         "service audit",
         "mcp_server demo",
         "cli",

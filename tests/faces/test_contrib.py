@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import json
 import os
 import re
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from spoolbridge import __version__, access, channels, identity, outgoing, ready, settings
+from spoolbridge import __version__, access, channels, identity, outgoing, pulse, ready, settings
 from spoolbridge.cli import program
 from spoolbridge.intake import Intake
 from spoolbridge.mail import checked_routes
@@ -25,49 +24,100 @@ from tests.support.programs import PROGRAM, Ended, ran
 from tests.support.tree import contents, tree
 
 CONTRIB = Path(__file__).parents[2] / "contrib"
-UNIT = CONTRIB / "spoolbridge.service"
+UNITS = [CONTRIB / "spoolbridge.service", CONTRIB / "spoolbridge-system.service"]
+MOST_EXPOSED = 2.0  # of 10; systemd 252 gives 1.7
 DROP = CONTRIB / "spool-drop.sh"
 SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]
 
 
-def unit() -> configparser.RawConfigParser:
-    parser = configparser.RawConfigParser(strict=True, delimiters=("=",), comment_prefixes=("#",))
-    parser.optionxform = str  # type: ignore[assignment, method-assign]
-    parser.read_string(UNIT.read_text("utf-8"))
-    return parser
+@pytest.fixture(params=UNITS, ids=["user", "system"])
+def unit(request: pytest.FixtureRequest) -> Path:
+    """Each of the two."""
+    path: Path = request.param
+    return path
 
 
-def test_the_unit_says_what_the_exit_codes_mean() -> None:
+def service(unit: Path) -> dict[str, list[str]]:
+    """What a unit's section [Service] sets; a key may stand there twice."""
+    section = unit.read_text("utf-8").partition("\n[Service]\n")[2].partition("\n[")[0]
+    found: dict[str, list[str]] = {}
+    for line in section.splitlines():
+        key, equals, value = line.partition("=")
+        if equals and not key.startswith("#"):
+            found.setdefault(key, []).append(value)
+    return found
+
+
+def test_a_unit_says_what_the_exit_codes_mean(unit: Path) -> None:
     """Restarted after a bug or a kill, never after an error that only a person can mend, nor for usage."""
-    service = unit()["Service"]
-    assert "on-failure" == service["Restart"]
-    assert "1 2" == service["RestartPreventExitStatus"]
-    assert "%h/spoolbridge/.venv/bin/spoolbridge run" == service["ExecStart"]
-    assert "default.target" == unit()["Install"]["WantedBy"]
+    said = service(unit)
+    assert (["on-failure"], ["1 2"]) == (said["Restart"], said["RestartPreventExitStatus"])
+    assert ["run"] == [each.rpartition("/.venv/bin/spoolbridge ")[2] for each in said["ExecStart"]]
 
 
-def test_the_unit_forbids_nothing_that_the_bridge_needs() -> None:
+def test_a_unit_knows_when_it_serves_and_when_it_hangs(unit: Path) -> None:
+    """What the service tells is listened to, and it can be told often enough."""
+    said = service(unit)
+    assert (["notify"], ["2min"]) == (said["Type"], said["WatchdogSec"])
+    assert pulse.EVERY < 60
+
+
+def test_a_unit_forbids_nothing_that_the_bridge_needs(unit: Path) -> None:
     """Setgid directories are what the spool is made of, and gt's programs compile as they run."""
-    service = unit()["Service"]
-    assert "yes" == service["NoNewPrivileges"]
-    assert {"AF_INET", "AF_INET6", "AF_UNIX"} <= set(service["RestrictAddressFamilies"].split())
-    assert [] == [key for key in ("RestrictSUIDSGID", "MemoryDenyWriteExecute") if key in service]
+    said = service(unit)
+    assert ["yes"] == said["NoNewPrivileges"]
+    assert {"AF_INET", "AF_INET6", "AF_UNIX"} <= set(said["RestrictAddressFamilies"][0].split())
+    assert set() == {"RestrictSUIDSGID", "MemoryDenyWriteExecute", "PrivateUsers"} & set(said)
 
 
-def test_systemd_understands_the_unit(tmp_path: Path) -> None:
-    """`systemd-analyze verify` has nothing to say, warnings included."""
-    analyze = shutil.which("systemd-analyze")
-    if analyze is None:
+def analyze(*arguments: str, home: Path) -> Ended:
+    """What systemd-analyze says."""
+    program = shutil.which("systemd-analyze")
+    if program is None:
         assert "CI" not in os.environ, "systemd-analyze is missing"
         pytest.skip("needs systemd-analyze: apt-get install -y systemd")
-    program = tmp_path / "spoolbridge" / ".venv" / "bin" / "spoolbridge"
-    program.parent.mkdir(parents=True)
-    program.write_text("#!/bin/sh\n", "utf-8")
-    program.chmod(0o755)
-    command = [analyze, "verify", "--user", "--man=no", str(UNIT)]
-    environment = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path), "PATH": os.environ["PATH"]}
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
-    assert (0, "", "") == (ended.returncode, ended.stdout, ended.stderr)
+    environment = {"HOME": str(home), "XDG_RUNTIME_DIR": str(home), "PATH": os.environ["PATH"]}
+    ended = subprocess.run(
+        [program, *arguments], env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def placed(unit: Path, home: Path) -> Path:
+    """The unit with a program where it looks for one, which `verify` asks for."""
+    (program,) = service(unit)["ExecStart"]
+    there = home / "spoolbridge" / ".venv" / "bin" / "spoolbridge"
+    there.parent.mkdir(parents=True)
+    there.write_text("#!/bin/sh\n", "utf-8")
+    there.chmod(0o755)
+    made = home / "spoolbridge.service"
+    made.write_text(unit.read_text("utf-8").replace(program.partition(" ")[0], str(there)), "utf-8")
+    return made
+
+
+def test_systemd_understands_a_unit(unit: Path, tmp_path: Path) -> None:
+    """`systemd-analyze verify` has nothing to say, warnings included."""
+    whose = "--system" if unit.stem.endswith("system") else "--user"
+    ended = analyze("verify", whose, "--man=no", str(placed(unit, tmp_path)), home=tmp_path)
+    assert Ended(0, "", "") == ended
+
+
+def test_the_system_unit_is_exposed_little(tmp_path: Path) -> None:
+    """By systemd's own measure, of ten; what is left is the network, and what the unit says it needs."""
+    ended = analyze(
+        "security", "--offline=true", "--threshold=20", "--no-pager", str(UNITS[1]), home=tmp_path
+    )
+    assert 0 == ended.code, ended.out
+    (exposure,) = re.findall(r"Overall exposure level for \S+: ([\d.]+)", ended.out)
+    assert float(exposure) <= MOST_EXPOSED
+
+
+def test_the_system_unit_writes_to_the_spool_alone() -> None:
+    """Devices, other users' homes and the rest of the disk are closed to it."""
+    said = service(UNITS[1])
+    assert (["strict"], ["/var/lib/spoolbridge/spool"]) == (said["ProtectSystem"], said["ReadWritePaths"])
+    assert ["yes"] * 3 == [said[key][0] for key in ("PrivateDevices", "ProtectHome", "PrivateTmp")]
+    assert [""] == said["CapabilityBoundingSet"]
 
 
 @pytest.fixture
