@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any, Protocol
@@ -41,14 +41,18 @@ class Finding:
     what: str
     why: str
     do: str
+    #: What `doctor --fix` does, where that can harm nothing; raises OSError.
+    mend: Callable[[], None] | None = field(default=None, compare=False, repr=False)
 
     @property
     def sentence(self) -> str:
         """All of it for one line of STATUS."""
         return f"{self.what}: {self.why}; {self.do}"
 
-    def as_json(self) -> dict[str, str]:
-        return asdict(self)
+    def as_json(self) -> dict[str, str | bool]:
+        """As `finding.schema.json` describes it."""
+        told = {"level": self.level, "what": self.what, "why": self.why, "do": self.do}
+        return {**told, "fixable": self.mend is not None}
 
 
 async def ask(

@@ -88,26 +88,25 @@ def snapshot(spool: Spool, facts: Mapping[str, Any] | None, *, now: float | None
         for name in names
     }
     age, stopped = now - known.get("at", 0), known.get("stopped", False)
-    silent = age >= _STALE and not stopped and _holds(spool, known.get("pid"))
+    holder = _holder(spool)
+    silent = age >= _STALE and not stopped and holder is not None and holder == known.get("pid")
     if silent:
         what = f"the last the service wrote was {_ago(now - age, now)}: the disk refuses, or it hangs"
         known["findings"] = [*(known.get("findings") or []), f"{what}; see its log"]
     running = silent or (age < _STALE and not stopped)
-    return {**known, "running": running, "spool": str(spool.root), "channels": channels}
+    return {**known, "running": running, "held_by": holder, "spool": str(spool.root), "channels": channels}
 
 
-def _holds(spool: Spool, pid: object) -> bool:
-    """Whether that process holds the spool's lock. The kernel's list is read, where there is one, for
-    whoever tries the lock instead may keep a service from starting."""
+def _holder(spool: Spool) -> int | None:
+    """The process that holds the spool's lock. The kernel's list is read, where there is one, for whoever
+    tries the lock instead may keep a service from starting."""
     inode = os.fstat(spool.fd).st_ino
     with suppress(OSError):
-        locks = [line.split() for line in Path("/proc/locks").read_text("ascii").splitlines()]
-        return any(
-            (each[1], each[4], each[5].rpartition(":")[2]) == ("FLOCK", str(pid), str(inode))
-            for each in locks
-            if len(each) > 5
-        )
-    return False
+        for line in Path("/proc/locks").read_text("ascii").splitlines():
+            each = line.split()  # 1: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF
+            if len(each) > 5 and (each[1], each[5].rpartition(":")[2]) == ("FLOCK", str(inode)):
+                return int(each[4])
+    return None
 
 
 def render(snapshot: Mapping[str, Any], *, now: float | None = None) -> str:

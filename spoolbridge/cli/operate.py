@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,12 +12,17 @@ from spoolbridge.cli.options import (
     CHANNEL,
     JSON,
     as_json_text,
+    colors,
     directory_of,
     load_settings,
     open_spool,
     with_client,
 )
 
+if TYPE_CHECKING:
+    from spoolbridge.findings import Finding
+
+_COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 24 * 3600.0}
 _LONGEST = 3650 * 24 * 3600.0  # seconds; Discord itself is hardly older
 
@@ -100,11 +106,12 @@ def failed_retry(entries: tuple[str, ...], everything: bool, to: str | None) -> 
 
 @click.command()
 @click.option("--offline", is_flag=True, help="Ask nothing of Discord.")
+@click.option("--fix", is_flag=True, help="Mend what is safe to: modes, lost directories.")
 @JSON
-def doctor(offline: bool, as_json: bool) -> None:
+def doctor(offline: bool, fix: bool, as_json: bool) -> None:
     """Find what is wrong, and say what mends it.
 
-    Exit 1 where an error is found; warnings and notes alone exit 0.
+    Exit 1 where an error is found; warnings and notes alone exit 0. Nothing is changed without --fix.
     """
     import asyncio
 
@@ -112,14 +119,24 @@ def doctor(offline: bool, as_json: bool) -> None:
     from spoolbridge.claim import one_line
 
     settings = load_settings()
+    for line in the_doctor.fix(settings) if fix else ():
+        click.echo(one_line(line), err=as_json)
     asked = [] if offline else asyncio.run(the_doctor.online(settings))
     findings = the_doctor.once(the_doctor.offline(settings), asked)
     for each in findings:
-        told = f"{each.level:<8} {one_line(each.what)}\n         {each.why}\n         → {one_line(each.do)}"
-        click.echo(as_json_text(each.as_json()) if as_json else told)
+        told = as_json_text(each.as_json()) if as_json else _shown(each)
+        click.echo(told, color=colors(settings))
     if not findings and not as_json:
         click.echo("nothing found: all is well")
     raise click.exceptions.Exit(int(any(each.level == "error" for each in findings)))
+
+
+def _shown(finding: Finding) -> str:
+    from spoolbridge.claim import one_line
+
+    level = click.style(f"{finding.level:<8}", fg=_COLORS[finding.level], bold=True)
+    what, why, do = map(one_line, (finding.what, finding.why, finding.do))
+    return f"{level} {what}\n         {why}\n         → {do}"
 
 
 @click.command()

@@ -112,6 +112,11 @@ def read_files(paths: tuple[str, ...]) -> dict[str, bytes]:
     return found
 
 
+def colors(settings: Settings) -> bool | None:
+    """For click.echo: None, which means colours on a terminal alone; False where NO_COLOR is set."""
+    return False if settings.environment.get("NO_COLOR") else None
+
+
 def as_json_text(value: object, *, indent: int | None = None) -> str:
     import json
 

@@ -93,6 +93,11 @@ class DiscordClient:
         """Why nothing is asked, in words; empty where requests go out."""
         return self._connection.breaker.why(self._connection.clock())
 
+    @property
+    def clock_ahead(self) -> float | None:
+        """Seconds that this machine's clock is ahead of Discord's, behind where negative; None: not known."""
+        return self._connection.clock_ahead
+
     # -- outbound --------------------------------------------------------------------------------------
 
     async def post(

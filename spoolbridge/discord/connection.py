@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
@@ -22,6 +23,7 @@ import aiohttp
 from yarl import URL
 
 from spoolbridge import __version__
+from spoolbridge.discord import dates
 from spoolbridge.discord.answers import Answer, error_of, error_of_failure, token_refused
 from spoolbridge.discord.ratelimit import TOO_MANY, Permit, RateLimiter
 from spoolbridge.discord.routes import Route
@@ -96,6 +98,8 @@ class Connection:
         self._turns: WeakValueDictionary[tuple[str, str, int], asyncio.Lock] = WeakValueDictionary()
         self._refused = False
         self.answered_at: float | None = None
+        #: Seconds that this machine's clock is ahead of Discord's, as the last answer tells.
+        self.clock_ahead: float | None = None
 
     def open(self) -> None:
         self._session = aiohttp.ClientSession(
@@ -163,12 +167,14 @@ class Connection:
                 permit.hold()
                 await before()
                 permit.leave(self.clock())
+            left = time.time()
             try:
                 answer = await self._asked(self._session, route, body, query)
             except FAILURES:
                 self._heard(0)
                 raise
             self._note(route, answer, permit)
+        self.clock_ahead = dates.ahead(answer.headers, left, time.time())
         return answer
 
     async def _asked(

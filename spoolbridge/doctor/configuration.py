@@ -1,0 +1,55 @@
+"""The token's place, the channels file, the tables of spoolbridge.toml. The token is shown to nobody."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from shlex import quote
+
+from spoolbridge import access, channels, findings
+from spoolbridge.errors import ChannelsError
+from spoolbridge.findings import Finding
+from spoolbridge.settings import Settings
+
+_AS_LISTED = "name it as `spoolbridge channels list` does, or see SPOOLBRIDGE_POLL"
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    if not settings.token:
+        do = "put DISCORD_BOT_TOKEN=… into .env and: chmod 600 .env"
+        yield Finding("error", "no bot token", "the service cannot log in", do)
+    for directory in (Path.cwd(), *([settings.town / "settings"] if settings.town else [])):
+        path = directory / ".env"
+        if path.is_file() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+            why, do = "whoever reads it can speak as the bot", f"chmod 600 {quote(str(path))}"
+            mend = partial(path.chmod, 0o600)
+            yield Finding("warning", f"{path} can be read by others", why, do, mend=mend)
+    yield from _channels(settings)
+
+
+def _channels(settings: Settings) -> Iterator[Finding]:
+    try:
+        registry = channels.load(settings.channels)
+    except ChannelsError as error:
+        yield Finding("error", error.what, "no channel is known", error.hint or f"mend {settings.channels}")
+        return
+    if not registry.channels:
+        what = f"no channel in {settings.channels}"
+        yield Finding("error", what, "there is nowhere to post to", "spoolbridge channels sync")
+    elif not any(findings.polled(each, settings.poll) for each in registry.channels):
+        what = f"no channel matches {', '.join(settings.poll)}"
+        do = "name one so, or set SPOOLBRIDGE_POLL"
+        yield Finding("warning", what, "no answer of a human will be read", do)
+    for title in access.strangers(settings.access, registry.channels, settings.poll):
+        why = "whom it should keep out may reach the agents"
+        yield Finding("warning", f"{title} names no channel that is read", why, _AS_LISTED)
+
+
+def known(settings: Settings) -> channels.Registry | None:
+    """The channels of the file; None where it cannot be used, which is a finding of its own."""
+    try:
+        return channels.load(settings.channels)
+    except ChannelsError:
+        return None
