@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 
 from spoolbridge import __version__, status
+from spoolbridge.metrics import RECENT, Metrics
 from spoolbridge.parts import Parts
 from spoolbridge.waiting import in_thread
 
@@ -47,8 +48,10 @@ def facts(parts: Parts) -> status.Facts:
             "answered_at": answered and time.time() - (time.monotonic() - answered),
             "paused_because": client.paused_because,
             "invalid_requests": client.invalid_requests,
+            "clock_ahead": client.clock_ahead,
         },
         "mail": parts.post.facts(),
+        "recent": _recent(parts.metrics),
         "channels": _channel_facts(parts),
         "findings": [
             *filter(None, (parts.registry.problem, parts.watcher.problem)),
@@ -56,6 +59,12 @@ def facts(parts: Parts) -> status.Facts:
             *(each.sentence for each in parts.inspection.findings),
         ],
     }
+
+
+def _recent(metrics: Metrics) -> dict[str, float]:
+    """What passed through in the last minutes."""
+    rates = {"sent": metrics.sent_a_minute, "failed": metrics.failed_a_minute, "filed": metrics.filed_a_minute}
+    return {"seconds": RECENT, **{name: round(rate * RECENT / 60) for name, rate in rates.items()}}
 
 
 def _channel_facts(parts: Parts) -> dict[str, status.Facts]:

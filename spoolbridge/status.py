@@ -1,23 +1,24 @@
 """How the bridge stands: `state/status.json` for programs, `state/STATUS` for `cat`.
 
 The service adds what only it knows; what lies in the directories is counted afresh by whoever looks,
-so that the counts are right even where no service runs. Holds no message's text and no token.
+so that the counts are right even where no service runs. Holds no message's text and no token. How it is laid
+out for people, `standing` decides.
 """
 
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from spoolbridge import atomic
-from spoolbridge.claim import one_line
+from spoolbridge import atomic, identity, ready, standing
 from spoolbridge.spool import HOLD, Spool
 
 FILE = "status.json"
@@ -25,6 +26,11 @@ TEXT = "STATUS"
 EVERY = 5.0  # seconds between two writings while nothing changes
 _STALE = 4 * EVERY  # seconds after which what was written says nothing about now
 _SPARE = b" " * 4096  # room for what a full disk gives to tell, where there is none for a longer file
+
+_LOOKED_AT = 200  # entries without an ID whose age is looked up in one channel
+#: What is counted of a channel, and in which state it lies.
+_COUNTS = {"waiting": "outgoing", "sending": "sending", "failed": "failed", "sent_today": "sent"}
+_RESTLESS = ("at", "disk", "recent")
 
 Facts = dict[str, Any]
 
@@ -66,35 +72,122 @@ def read(spool: Spool) -> Facts | None:
 
 
 def snapshot(spool: Spool, facts: Mapping[str, Any] | None, *, now: float | None = None) -> Facts:
-    """Facts and counts as one object: what `status --json` prints.
+    """Facts and counts as one object: what `status --json` prints, described by `status.schema.json`.
 
     `running` is whether the facts are of now, or at least of a process that still holds the spool.
-    `channels` maps each channel to its counts (`waiting`, `sending`, `failed`, `sent_today`), whether it
-    is `held`, and what the service said of it.
     """
     now = time.time() if now is None else now
     known = dict(facts or {})
+    told: Mapping[str, Facts] = known.get("channels") or {}
     counts = spool.counts()
-    names = sorted({*(known.get("channels") or {}), *(name for each in counts.values() for name in each)})
-    channels = {
-        name: {
-            "waiting": counts.get("outgoing", {}).get(name, 0),
-            "sending": counts.get("sending", {}).get(name, 0),
-            "failed": counts.get("failed", {}).get(name, 0),
-            "sent_today": counts.get("sent", {}).get(name, 0),
-            "held": spool.has("outgoing", HOLD) or spool.has(f"outgoing/{name}", HOLD),
-            **(known.get("channels") or {}).get(name, {}),
-        }
-        for name in names
-    }
+    names = sorted({*told, *(name for each in counts.values() for name in each)})
+    today = datetime.fromtimestamp(now, UTC).date().isoformat()
+    channels = {name: _channel(spool, name, counts, told.get(name, {}), today) for name in names}
     age, stopped = now - known.get("at", 0), known.get("stopped", False)
     holder = _holder(spool)
     silent = age >= _STALE and not stopped and holder is not None and holder == known.get("pid")
     if silent:
-        what = f"the last the service wrote was {_ago(now - age, now)}: the disk refuses, or it hangs"
+        what = f"the last the service wrote was {standing.ago(now - age, now)}: the disk refuses, or it hangs"
         known["findings"] = [*(known.get("findings") or []), f"{what}; see its log"]
-    running = silent or (age < _STALE and not stopped)
-    return {**known, "running": running, "held_by": holder, "spool": str(spool.root), "channels": channels}
+    return {
+        **known,
+        "running": silent or (age < _STALE and not stopped),
+        "held_by": holder,
+        "spool": str(spool.root),
+        "disk": _disk(spool),
+        "held": spool.has("outgoing", HOLD),
+        "asks": _asks(spool),
+        "totals": {each: sum(channel[each] for channel in channels.values()) for each in _COUNTS},
+        "channels": channels,
+    }
+
+
+def _channel(
+    spool: Spool, name: str, counts: Mapping[str, Mapping[str, int]], told: Facts, today: str
+) -> Facts:
+    """Its counts, and what the service says of it."""
+    found = {key: counts.get(state, {}).get(name, 0) for key, state in _COUNTS.items()}
+    if not spool.has(f"sent/{name}", today):
+        found["sent_today"] = 0  # what was counted is of an earlier day
+    waits = found["waiting"] or found["sending"]
+    return {
+        **found,
+        "held": spool.has(f"outgoing/{name}", HOLD),
+        "oldest": _oldest(spool, name) if waits else None,
+        "last_sent": _last_sent(spool, name),
+        "last_received": _last_received(spool, name),
+        **told,
+    }
+
+
+def _oldest(spool: Spool, channel: str) -> float | None:
+    """When the first of what waits there was written; of names without an ID only so many are looked at."""
+    times, unknown = list[float](), list[tuple[str, str]]()
+    for state in ("outgoing", "sending"):
+        for name in spool.names(f"{state}/{channel}"):
+            if parsed := identity.parse(name):
+                times.append(identity.time_of(parsed[0]))
+            elif not ready.ignored(name):
+                unknown.append((state, name))
+    for state, name in unknown[:_LOOKED_AT]:
+        with suppress(OSError):
+            path = f"{state}/{channel}/{name}"
+            times.append(os.stat(path, dir_fd=spool.fd, follow_symlinks=False).st_ctime)
+    return min(times, default=None)
+
+
+def _last_sent(spool: Spool, channel: str) -> float | None:
+    """When something last came into `sent/`, also before this service began."""
+    days = spool.names(f"sent/{channel}")
+    with suppress(OSError):
+        if days:
+            return os.stat(f"sent/{channel}/{max(days)}", dir_fd=spool.fd).st_mtime
+    return None
+
+
+def _last_received(spool: Spool, channel: str) -> float | None:
+    """When the newest message was written that is still in the Maildir."""
+    found = 0
+    for box in ("new", "cur"):
+        place = f"incoming/{channel}/{box}"
+        with suppress(OSError):
+            changed = os.stat(place, dir_fd=spool.fd).st_mtime_ns
+            found = max(found, _newest(str(spool.root / place), changed))
+    return float(found) if found else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _newest(place: str, changed: int) -> int:
+    """The highest second (unix) that a name there begins with; 0: none. Listed again only when it has
+    changed, for a Maildir may hold years."""
+    seconds = (name.partition(".D")[0] for name in os.listdir(place))
+    return max((int(each) for each in seconds if each.isascii() and each.isdigit()), default=0)
+
+
+def _disk(spool: Spool) -> dict[str, int | None]:
+    found = os.fstatvfs(spool.fd)
+    inodes = found.f_favail if found.f_files else None  # btrfs counts none
+    return {"free_bytes": found.f_bavail * found.f_frsize, "free_inodes": inodes}
+
+
+def _asks(spool: Spool) -> int | None:
+    """How many questions are open; None: they may not be looked at."""
+    try:
+        return sum(name.endswith(".json") and name[0] != "." for name in spool.names("state/asks"))
+    except OSError:
+        return None
+
+
+def essence(snapshot: Mapping[str, Any]) -> Facts:
+    """The snapshot without what changes by itself: two that are equal tell people the same."""
+    found = {key: value for key, value in snapshot.items() if key not in _RESTLESS}
+    discord = found.get("discord")
+    return {**found, "discord": discord and {**discord, "answered_at": None, "clock_ahead": None}}
+
+
+def render(snapshot: Mapping[str, Any], *, now: float | None = None, width: int = standing.WIDTH) -> str:
+    """The snapshot for people, in so many columns."""
+    return standing.render(snapshot, now=time.time() if now is None else now, width=width)
 
 
 def _holder(spool: Spool) -> int | None:
@@ -107,81 +200,3 @@ def _holder(spool: Spool) -> int | None:
             if len(each) > 5 and (each[1], each[5].rpartition(":")[2]) == ("FLOCK", str(inode)):
                 return int(each[4])
     return None
-
-
-def render(snapshot: Mapping[str, Any], *, now: float | None = None) -> str:
-    """The snapshot for people."""
-    now = time.time() if now is None else now
-    lines = [_service_line(snapshot, now), f"spool     {snapshot['spool']}"]
-    discord = snapshot.get("discord") or {}
-    if snapshot["running"]:
-        lines.append(f"discord   {_discord_line(discord, now)}")
-        lines.append(f"gt mail   {_mail_line(snapshot.get('mail'))}")
-    lines += ["", f"{'channel':<28}{'waiting':>8}{'sending':>8}{'failed':>8}{'sent today':>12}"]
-    for name, channel in snapshot["channels"].items():
-        counts = "".join(f"{channel[each]:>8}" for each in ("waiting", "sending", "failed"))
-        counts += f"{channel['sent_today']:>12}"
-        lines.append(f"{one_line(name):<28}{counts}  {one_line(_remark(channel, now))}".rstrip())
-    if not snapshot["channels"]:
-        lines.append("none yet: spoolbridge channels sync")
-    for finding in snapshot.get("findings") or []:
-        lines.append(f"\n! {one_line(finding)}")
-    return "\n".join(line.rstrip() for line in lines) + "\n"
-
-
-def _service_line(snapshot: Mapping[str, Any], now: float) -> str:
-    if not snapshot["running"]:
-        return "service   not running; start it with: spoolbridge run"
-    since = datetime.fromtimestamp(snapshot["since"]).astimezone().strftime("%Y-%m-%d %H:%M")
-    return f"service   running, process {snapshot['pid']}, since {since} (looked {_ago(snapshot['at'], now)})"
-
-
-def _discord_line(discord: Mapping[str, Any], now: float) -> str:
-    if discord.get("paused_because"):
-        return f"paused: {discord['paused_because']}"
-    answered = discord.get("answered_at")
-    return f"answered {_ago(answered, now)}" if answered else "has not answered yet"
-
-
-def _mail_line(mail: Mapping[str, Any] | None) -> str:
-    if mail is None:
-        return "off"
-    said = [f"{mail['pending']} pending", f"{mail['given_up']} given up"]
-    if mail.get("possibly_twice"):
-        said.append(f"{mail['possibly_twice']} possibly twice")
-    said += _mailbox_words(mail)
-    problems = [mail[each] for each in ("last_error", "mailbox_error") if mail.get(each)]
-    return "; ".join([", ".join(said), *problems])
-
-
-def _mailbox_words(mail: Mapping[str, Any]) -> list[str]:
-    if "mailboxes" not in mail:  # written by a service that had none
-        return []
-    said = [f"{mail['dropped']} dropped from {mail['mailboxes']} mailboxes"]
-    if mail.get("left_alone"):
-        said.append(f"{mail['left_alone']} older left alone")
-    return said
-
-
-def _remark(channel: Mapping[str, Any], now: float) -> str:
-    said = []
-    if channel.get("held"):
-        said.append("on hold")
-    if channel.get("parked"):
-        said.append(f"parked: {channel['parked']}")
-    if channel.get("next_try"):
-        said.append(f"next try in {max(0, channel['next_try'] - now):.0f} s: {channel.get('reason', '')}")
-    if channel.get("disk"):
-        said.append(f"waits for the disk: {channel['disk']}")
-    if channel.get("inbound"):
-        said.append(f"not read: {channel['inbound']}")
-    if channel.get("refused"):
-        said.append(f"{channel['refused']} refused")
-    if channel.get("receipts"):
-        said.append(f"no receipts: {channel['receipts']}")
-    return "; ".join(said)
-
-
-def _ago(at: float, now: float) -> str:
-    seconds = max(0, int(now - at))
-    return f"{seconds} s ago" if seconds < 120 else f"{seconds // 60} min ago"

@@ -23,7 +23,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "watcher systemd emulator",
         "settings channels ready handed first_start discord framing",
         "header claim incoming cursor",
-        "outgoing access journal_files",
+        "outgoing access journal_files standing",
         "history",
         "journal choices",
         "spool deliveries mail readback guild threads attached_files role_names hints troubles",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -21,6 +23,7 @@ from spoolbridge.cli.options import (
 
 if TYPE_CHECKING:
     from spoolbridge.findings import Finding
+    from spoolbridge.status import Facts
 
 _COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 24 * 3600.0}
@@ -41,14 +44,45 @@ class Duration(click.ParamType[float]):
 
 
 @click.command()
+@click.option("--watch", is_flag=True, help="Show it again whenever it changes, until Ctrl-C.")
+@click.option("--schema", is_flag=True, help="Print what --json means, as a JSON Schema, and end.")
 @JSON
-def status(as_json: bool) -> None:
-    """Show whether the service runs, and what waits or failed."""
+def status(watch: bool, schema: bool, as_json: bool) -> None:
+    """Show how the bridge stands: what runs, waits and failed.
+
+    With --watch a terminal is redrawn every second; elsewhere a block (with --json a line) is printed when
+    something has changed. Ctrl-C ends it with exit code 0.
+    """
+    if schema:
+        from importlib import resources
+
+        click.echo(resources.files("spoolbridge").joinpath("status.schema.json").read_text("utf-8"), nl=False)
+        return
     _, spool = open_spool()
     from spoolbridge import status as the_status
+    from spoolbridge.cli import screen
 
-    snapshot = the_status.snapshot(spool, the_status.read(spool))
-    click.echo(as_json_text(snapshot, indent=2) if as_json else the_status.render(snapshot), nl=as_json)
+    def look() -> Facts:
+        return the_status.snapshot(spool, the_status.read(spool))
+
+    def shown(snapshot: Facts) -> str:
+        return f"{as_json_text(snapshot) if as_json else the_status.render(snapshot)}\n"
+
+    if watch and not as_json and sys.stdout.isatty():
+        screen.redraw(lambda columns: the_status.render(look(), width=columns))
+    elif watch:
+        screen.repeat(lambda: (the_status.essence(snapshot := look()), shown(snapshot)))
+    elif as_json:
+        click.echo(as_json_text(look(), indent=2))
+    else:
+        click.echo(the_status.render(look(), width=_width()), nl=False)
+
+
+def _width() -> int:
+    """The terminal's columns, where it is one."""
+    from spoolbridge.standing import WIDTH
+
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
 
 
 @click.group()

@@ -668,7 +668,7 @@ def test_status_without_a_service(file: Path, spool: Spool) -> None:
     assert 0 == said("send", "vgt", "hi").code
     told = said("status").out
     assert told.startswith("service   not running; start it with: spoolbridge run\n")
-    assert re.search(r"^vgt +1 +0 +0 +0$", told, re.MULTILINE)
+    assert re.search(r"^vgt +1 +\d s +0 +0 +- +-$", told, re.MULTILINE)
     found = json.loads(said("status", "--json").out)
     assert (False, 1) == (found["running"], found["channels"]["vgt"]["waiting"])
 
