@@ -98,8 +98,10 @@ async def run(
                 serving.cancel()
             await _result(serving)
     finally:
-        for each in (stopping, starting):
+        for each in (stopping, starting, serving):
             each.cancel()
+        # Where somebody cancelled us: a service that nobody waits for would keep the lock.
+        await asyncio.gather(serving, return_exceptions=True)
 
 
 @contextmanager

@@ -537,3 +537,16 @@ async def test_who_shows_it_is_told_when_it_is_ready(settings: Settings, town: T
     await until(lambda: reported == [said])
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(running, 10)
+
+
+async def test_cancelled_it_has_ended(settings: Settings) -> None:
+    """Who cancels a service while Discord is silent gets the spool back at once, and nothing goes on behind."""
+    silent = settings._replace(api_url="http://127.0.0.1:9")
+    for _ in range(2):
+        running = asyncio.ensure_future(service.run(silent))
+        await until((settings.spool / "state" / "format.json").exists)
+        await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        (settings.spool / "state" / "format.json").unlink()
+    await service.run(settings, once=True)
