@@ -540,7 +540,7 @@ async def test_who_shows_it_is_told_when_it_is_ready(settings: Settings, town: T
 
 
 async def test_cancelled_it_has_ended(settings: Settings) -> None:
-    """Who cancels a service while Discord is silent gets the spool back at once, and nothing goes on behind."""
+    """Who cancels a service while Discord is silent gets the spool back at once; nothing goes on."""
     silent = settings._replace(api_url="http://127.0.0.1:9")
     for _ in range(2):
         running = asyncio.ensure_future(service.run(silent))

@@ -49,6 +49,7 @@ class _Selector(selectors.DefaultSelector):
         self.now = 0.0
         self.jumps = 0
         self.working = 0
+        self.jumped: Callable[[], None] = lambda: None
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
@@ -61,14 +62,17 @@ class _Selector(selectors.DefaultSelector):
             return super().select(0)
         self.now += timeout
         self.jumps += 1
+        self.jumped()
         return []
 
 
 class WarpLoop(asyncio.SelectorEventLoop):
-    """See the module. `jumps` counts how often nothing could happen before the next timer."""
+    """See the module. `jumps` counts how often nothing could happen before the next timer; `jumped` is called
+    behind each."""
 
-    def __init__(self) -> None:
+    def __init__(self, jumped: Callable[[], None] = lambda: None) -> None:
         self._clockwork = _Selector()
+        self._clockwork.jumped = jumped
         super().__init__(self._clockwork)
         self._threads = concurrent.futures.ThreadPoolExecutor(thread_name_prefix="warp")
         self.set_default_executor(self._threads)  # asyncio ends it with the loop

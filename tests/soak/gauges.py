@@ -1,0 +1,127 @@
+"""What a running service costs: memory, descriptors, threads, bytes below `state/`, looked at every hour.
+
+Everything in this process is measured, so whatever belongs to the soak is bounded: the emulator forgets what
+is old (`thin`), the ledger what is done. Memory is the process's own (RSS, behind a collection and a
+malloc_trim) and the number of blocks that Python has given out, which is exact where RSS is coarse.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import stat
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, TypeVar
+
+from spoolbridge.emulator import Emulator
+
+FLAT = 0.05  # of what was there, that may come to it
+KEEPS = 40  # messages of each channel that the emulator keeps, and
+YOUNG = 75 * 60.0  # seconds for which it keeps any
+_LOG = 2000  # requests that it keeps a log of
+_LEAST = 8  # hours, below which four quarters say nothing
+_SPARE_FILES = 3  # descriptors: what a look may meet open
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One look. `files`: open descriptors that are no sockets; `journal`, `state`: bytes."""
+
+    rss: int
+    blocks: int
+    files: int
+    sockets: int
+    threads: int
+    journal: int
+    state: int
+
+
+def look(state: Path) -> Reading:
+    """As of now, in this process."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    files, sockets = _descriptors()
+    sizes = {path: path.stat().st_size for path in state.rglob("*") if path.is_file()}
+    journal = sum(size for path, size in sizes.items() if path.name.startswith("journal"))
+    rss = int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    threads = threading.active_count()
+    return Reading(rss, sys.getallocatedblocks(), files, sockets, threads, journal, sum(sizes.values()))
+
+
+def _descriptors() -> tuple[int, int]:
+    kinds = []
+    for each in os.listdir("/proc/self/fd"):
+        try:
+            kinds.append(stat.S_ISSOCK(os.fstat(int(each)).st_mode))
+        except OSError:
+            continue  # it was the listing's own
+    return kinds.count(False), kinds.count(True)
+
+
+def grown(readings: Sequence[Reading]) -> list[str]:
+    """What is not flat: the last quarter of the hours against the second, by medians."""
+    if len(readings) < _LEAST:
+        return []
+    quarter = len(readings) // 4
+    early, late = readings[quarter : 2 * quarter], readings[-quarter:]
+    told = []
+    for name, allowed in (("rss", FLAT), ("blocks", FLAT)):
+        before, after = (median(getattr(each, name) for each in some) for some in (early, late))
+        if after > before * (1 + allowed):
+            told.append(f"{name} grew from {before:,.0f} to {after:,.0f}, by {after / before - 1:.1%}")
+    for name in ("files", "threads"):
+        before, after = (min(getattr(each, name) for each in some) for some in (early, late))
+        if after > before + (_SPARE_FILES if name == "files" else 0):
+            told.append(f"{name} grew from {before} to {after}")
+    return told
+
+
+def change(readings: Sequence[Reading], name: str) -> float:
+    """By which share the last quarter's median is above the second's."""
+    quarter = max(1, len(readings) // 4)
+    early, late = readings[quarter : 2 * quarter] or readings, readings[-quarter:]
+    before, after = (median(getattr(each, name) for each in some) for some in (early, late))
+    return float(after / before - 1)
+
+
+class Recent(list[_T]):
+    """A list that forgets its beginning; what was appended keeps its place. Iteration shows what is left."""
+
+    def __init__(self, keep: int = _LOG) -> None:
+        super().__init__()
+        self._gone, self._keep = 0, keep
+
+    def __len__(self) -> int:
+        return self._gone + super().__len__()
+
+    def append(self, each: _T) -> None:
+        super().append(each)
+        if super().__len__() > 2 * self._keep:
+            del self[: self._keep]
+            self._gone += self._keep
+
+    def __getitem__(self, at: Any) -> Any:
+        return super().__getitem__(at - self._gone)
+
+    def __setitem__(self, at: Any, each: Any) -> None:
+        if at >= self._gone:
+            super().__setitem__(at - self._gone, each)
+
+
+def thin(emulator: Emulator, now: float) -> None:
+    """Let the emulator forget: messages that are old and not among the last, and nonces past their window."""
+    guild = emulator.guild
+    for messages in guild._messages.values():
+        for message_id in sorted(messages)[:-KEEPS]:
+            if now - messages[message_id].created_at > YOUNG:
+                del messages[message_id]
+    for key in [key for key, (at, *_) in guild._nonces.items() if now - at > guild.nonce_window]:
+        del guild._nonces[key]

@@ -1,0 +1,36 @@
+"""A short soak with every run, a day with the sweeps; each in a process of its own, whose time it makes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def soaked(hours: float, seed: int) -> list[str]:
+    """What a soak prints; it must find nothing wrong."""
+    command = [sys.executable, "-m", "tests.soak", "--hours", str(hours), "--seed", str(seed)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (0, "") == (done.returncode, done.stderr), done.stdout
+    return done.stdout.splitlines()
+
+
+@pytest.mark.timeout(180)  # a quarter of a minute, more where cores are shared
+def test_an_hour() -> None:
+    """A working hour with kills, a stop, an outage and a full disk: nothing is lost, repeated or left."""
+    said = soaked(0.5, 7)
+    assert "nothing was lost, repeated or left" == said[-1]
+    (troubles,) = (line for line in said if line.startswith("troubles: "))
+    assert [] == [each for each in ("kills", "stops", "outages", "full disks") if each not in troubles]
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_day(seed: int) -> None:
+    """A day and a night: neither, and memory, descriptors and threads as flat as the journal allows."""
+    assert "nothing was lost, repeated or left" == soaked(24, seed)[-1]
