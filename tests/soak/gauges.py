@@ -25,7 +25,9 @@ FLAT = 0.05  # of what was there, that may come to it
 KEEPS = 40  # messages of each channel that the emulator keeps, and
 YOUNG = 75 * 60.0  # seconds for which it keeps any
 _LOG = 2000  # requests that it keeps a log of
-_LEAST = 8  # hours, below which four quarters say nothing
+EVERY = 900.0  # seconds between two looks, less in a short soak:
+LEAST = 8  # looks are needed, of which two are a quarter
+_WARM = 8 * 3600.0  # seconds, below which memory is not judged
 _SPARE_FILES = 3  # descriptors: what a look may meet open
 
 _T = TypeVar("_T")
@@ -52,8 +54,21 @@ def look(state: Path) -> Reading:
     sizes = {path: path.stat().st_size for path in state.rglob("*") if path.is_file()}
     journal = sum(size for path, size in sizes.items() if path.name.startswith("journal"))
     rss = int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    threads = threading.active_count()
-    return Reading(rss, sys.getallocatedblocks(), files, sockets, threads, journal, sum(sizes.values()))
+    return Reading(
+        rss, sys.getallocatedblocks(), files, sockets, len(threads()), journal, sum(sizes.values())
+    )
+
+
+def threads() -> list[str]:
+    """Those that are alive, but for the loop's own pool."""
+    return [each.name for each in threading.enumerate() if not each.name.startswith("warp")]
+
+
+def files() -> list[str]:
+    """What this process has open, but for sockets and pipes."""
+    found = (f"/proc/self/fd/{each}" for each in os.listdir("/proc/self/fd"))
+    paths = [os.readlink(each) for each in found if os.path.lexists(each)]
+    return sorted(path for path in paths if path.startswith("/"))
 
 
 def _descriptors() -> tuple[int, int]:
@@ -66,30 +81,28 @@ def _descriptors() -> tuple[int, int]:
     return kinds.count(False), kinds.count(True)
 
 
-def grown(readings: Sequence[Reading]) -> list[str]:
-    """What is not flat: the last quarter of the hours against the second, by medians."""
-    if len(readings) < _LEAST:
+def grown(readings: Sequence[Reading], seconds: float) -> list[str]:
+    """What is not flat in readings over so long: the last quarter of them against the second, by medians."""
+    if len(readings) < LEAST:
         return []
-    quarter = len(readings) // 4
-    early, late = readings[quarter : 2 * quarter], readings[-quarter:]
     told = []
-    for name, allowed in (("rss", FLAT), ("blocks", FLAT)):
-        before, after = (median(getattr(each, name) for each in some) for some in (early, late))
-        if after > before * (1 + allowed):
+    for name in ("rss", "blocks") if seconds >= _WARM else ():
+        before, after = quarters(readings, name)
+        if after > before * (1 + FLAT):
             told.append(f"{name} grew from {before:,.0f} to {after:,.0f}, by {after / before - 1:.1%}")
-    for name in ("files", "threads"):
-        before, after = (min(getattr(each, name) for each in some) for some in (early, late))
-        if after > before + (_SPARE_FILES if name == "files" else 0):
-            told.append(f"{name} grew from {before} to {after}")
+    for name, spare in (("files", _SPARE_FILES), ("threads", 0)):
+        before, after = quarters(readings, name)
+        if after > before + spare:
+            told.append(f"{name} grew from {before:.0f} to {after:.0f}")
     return told
 
 
-def change(readings: Sequence[Reading], name: str) -> float:
-    """By which share the last quarter's median is above the second's."""
-    quarter = max(1, len(readings) // 4)
-    early, late = readings[quarter : 2 * quarter] or readings, readings[-quarter:]
+def quarters(readings: Sequence[Reading], name: str) -> tuple[float, float]:
+    """The medians of the second quarter, for the first is warm-up, and of the last."""
+    quarter = len(readings) // 4
+    early, late = readings[quarter : 2 * quarter], readings[-quarter:]
     before, after = (median(getattr(each, name) for each in some) for some in (early, late))
-    return float(after / before - 1)
+    return float(before), float(after)
 
 
 class Recent(list[_T]):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,7 @@ from spoolbridge import audit, channels, service
 from spoolbridge.comparison import FAILURES
 from spoolbridge.discord.client import DiscordClient
 from spoolbridge.emulator import Emulator
+from spoolbridge.parts import Parts
 from spoolbridge.spool import Spool
 from tests.soak import gauges
 from tests.soak.clocks import Clocks
@@ -69,6 +72,8 @@ class Service:
     world: World
     starts: int = 0
     running: asyncio.Task[None] | None = None
+    #: Whether everything is built: the lock, the watcher, the flows.
+    up: bool = False
     _door: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def start(self) -> None:
@@ -76,12 +81,16 @@ class Service:
         self.starts += 1
         token = SERVICE.set(True)
         try:
-            self.running = asyncio.create_task(service.run(self.world.settings))
+            self.running = asyncio.create_task(service.run(self.world.settings, ready=self._ready))
         finally:
             SERVICE.reset(token)
         self.running.add_done_callback(self._ended)
 
+    def _ready(self, parts: Parts) -> None:
+        self.up = True
+
     def _ended(self, task: asyncio.Task[None]) -> None:
+        self.up = False
         if not self._door.locked() and not task.cancelled():
             self.world.ledger.wrong.append(f"the service ended by itself: {task.exception()!r}")
 
@@ -127,7 +136,7 @@ def _died(error: BaseException | None) -> bool:
 class Hour:
     """A line of the table."""
 
-    number: int
+    number: float
     dropped: int
     posted: int
     said: int
@@ -139,7 +148,7 @@ class Hour:
     def __str__(self) -> str:
         at, waits = self.reading, f"{self.open[0]}/{self.open[1]}"
         return (
-            f"{self.number:4}  {self.dropped:7,}  {self.posted:7,}  {self.said:7,}  {self.filed:7,}"
+            f"{self.number:4.4g}  {self.dropped:7,}  {self.posted:7,}  {self.said:7,}  {self.filed:7,}"
             f"  {waits:>7}  {self.starts:6}  {at.rss / 1e6:7.1f}  {at.blocks:9,}  {at.files:5}"
             f"  {at.threads:7}  {at.journal / 1e3:8.0f}  {at.state / 1e3:6.0f}"
         )
@@ -157,7 +166,7 @@ class Soak:
     def __init__(self, root: Path, clocks: Clocks, disk: Disk, seed: int) -> None:
         emulator = Emulator(clock=clocks.true, latency=LATENCY)
         self.world = World(root, emulator, clocks, disk, random.Random(seed))
-        self.hours: list[Hour] = []
+        self.readings: list[gauges.Reading] = []
         self.complaints = Complaints(self.wrong, disk)
         self.service = Service(self.world)
 
@@ -169,19 +178,23 @@ class Soak:
         """So many hours; `plan`: second → a trouble that is made then, whatever the dice say."""
         async with self._town() as (town, weather):
             people, sky = asyncio.create_task(town.run()), asyncio.create_task(weather.run())
+            began = self.world.now
             people.add_done_callback(self._gone)
             sky.add_done_callback(self._gone)
             planned = [asyncio.create_task(_at(second, weather.make(what))) for second, what in plan.items()]
-            for number in range(1, max(1, round(hours)) + 1):
-                await asyncio.sleep(min(HOUR, hours * HOUR))
-                await self._hour(number, town)
+            looks = max(gauges.LEAST, round(hours * HOUR / gauges.EVERY))
+            for number in range(1, looks + 1):
+                await asyncio.sleep(began + number * hours * HOUR / looks - self.world.now)
+                await self._look()
+                if number % 4 == 0:
+                    self._hour(number * hours / looks, town)
             town.rest()
             for task in (*planned, sky):
                 task.cancel()
             await asyncio.gather(*planned, sky, return_exceptions=True)
             self.world.emulator.faults.clear()
             await asyncio.sleep(END)
-            await self._last(town)
+            await self._last(town, hours)
             people.cancel()
             await asyncio.gather(people, return_exceptions=True)
 
@@ -197,6 +210,7 @@ class Soak:
         logging.getLogger().addHandler(self.complaints)
         async with self.world.emulator.serve():
             self.world.found()
+            before = gauges.files(), gauges.threads()
             self.service.start()
             await asyncio.sleep(30)
             town, weather = Town(self.world), Weather(self.world, self.service.restart)
@@ -206,28 +220,35 @@ class Soak:
                 await self.service.stop()
                 town.close()
                 weather.close()
+                gc.collect()
+                self.wrong.extend(_left(*before))
 
-    async def _hour(self, number: int, town: Town) -> None:
+    async def _look(self) -> None:
+        """At what it costs, once it is up: who has just been killed costs nothing."""
+        while not self.service.up:
+            await asyncio.sleep(10)
+        gauges.thin(self.world.emulator, self.world.now)
+        self.readings.append(gauges.look(self.world.settings.spool / "state"))
+
+    def _hour(self, number: float, town: Town) -> None:
         world = self.world
         town.read()
         town.tidy()
         town.questions()
         world.ledger.settle(world.settings.spool, world.now, everything=False)
         world.ledger.arrive(world.now, everything=False)
-        gauges.thin(world.emulator, world.now)
-        reading, book = gauges.look(world.settings.spool / "state"), world.ledger
+        book = world.ledger
         counts = (book.dropped, book.posts, book.said, book.filed, book.open)
-        self.hours.append(Hour(number, *counts, self.service.starts, reading))
-        print(self.hours[-1], flush=True)
+        print(Hour(number, *counts, self.service.starts, self.readings[-1]), flush=True)
 
-    async def _last(self, town: Town) -> None:
+    async def _last(self, town: Town, hours: float) -> None:
         """The weather is fine, everybody has had time: nothing may wait any more, says an audit too."""
         world = self.world
         town.read()
         await self._audit()
         world.ledger.settle(world.settings.spool, world.now, everything=True)
         world.ledger.arrive(world.now, everything=True)
-        self.wrong.extend(gauges.grown([hour.reading for hour in self.hours]))
+        self.wrong.extend(gauges.grown(self.readings, hours * HOUR))
 
     async def _audit(self) -> None:
         settings, spool = self.world.settings, Spool(self.world.settings.spool)
@@ -239,6 +260,13 @@ class Soak:
             spool.close()
         self.wrong.extend(f"audit: {each}" for each in report.findings if each.what in FAILURES)
         print(f"audit: {report.summary}")
+
+
+def _left(files: list[str], threads: list[str]) -> Iterator[str]:
+    """What a service that has ended has not given back."""
+    for what, before, after in (("file", files, gauges.files()), ("thread", threads, gauges.threads())):
+        for each, more in (Counter(after) - Counter(before)).items():
+            yield f"{more} of the {what} {each} was left behind"
 
 
 async def _at(second: float, act: Any) -> None:
