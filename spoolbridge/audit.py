@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from functools import partial
 
-from spoolbridge import channels, evidence, lock, post_office
+from spoolbridge import channels, evidence, first_start, lock, post_office
 from spoolbridge.access import Access
 from spoolbridge.attachments import Attachments
 from spoolbridge.channels import Registry
@@ -45,6 +45,7 @@ async def run(client: DiscordClient, settings: Settings, *, seconds: float, repa
     """
     spool = Spool(settings.spool)
     try:
+        first_start.check(spool.fd, spool.root)
         act = repair if repairing else audit
         return await act(client, settings, spool, channels.load(settings.channels), time.time() - seconds)
     except OSError as error:

@@ -63,7 +63,8 @@ def facts(parts: Parts) -> status.Facts:
 
 def _recent(metrics: Metrics) -> dict[str, float]:
     """What passed through in the last minutes."""
-    rates = {"sent": metrics.sent_a_minute, "failed": metrics.failed_a_minute, "filed": metrics.filed_a_minute}
+    sent, failed, filed = metrics.sent_a_minute, metrics.failed_a_minute, metrics.filed_a_minute
+    rates = {"sent": sent, "failed": failed, "filed": filed}
     return {"seconds": RECENT, **{name: round(rate * RECENT / 60) for name, rate in rates.items()}}
 
 

@@ -23,6 +23,22 @@ def mark(state: int, path: Path) -> float:
     if not atomic.exists(FILE, at=state):
         made = {"format": FORMAT, "first_start": round(time.time(), 3)}
         atomic.replace(FILE, json.dumps(made).encode(), at=state)
+    return _checked(state, path)
+
+
+def check(root: int, path: Path) -> None:
+    """For who reads `state/` or writes to it beside the service, before anything else; `root` is the spool's
+    descriptor, `path` its name for people. Nothing is wrong with a spool that was never served, nor with
+    a `state/` that whoever asks may not enter: then nothing is read either.
+
+    Raises SpoolError as `mark` does.
+    """
+    with suppress(FileNotFoundError, PermissionError), atomic.directory("state", at=root) as state:
+        if atomic.exists(FILE, at=state):
+            _checked(state, path / "state")
+
+
+def _checked(state: int, path: Path) -> float:
     try:
         version, since = _read(state)
     except (OSError, ValueError, KeyError, TypeError):

@@ -52,10 +52,13 @@ def load_settings(*, secrets: bool = True) -> Settings:
 
 def open_spool() -> tuple[Settings, Spool]:
     """The settings without the token, and the spool, which the end of the process closes."""
+    from spoolbridge import first_start
     from spoolbridge.spool import Spool
 
     settings = load_settings(secrets=False)
-    return settings, Spool(settings.spool)
+    spool = Spool(settings.spool)
+    first_start.check(spool.fd, spool.root)
+    return settings, spool
 
 
 def directory_of(channel: str, spool: Spool, settings: Settings, state: str) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from spoolbridge import first_start
 from spoolbridge.doctor import agents, configuration, discord, disk, entries, machine, service, town
-from spoolbridge.errors import SpoolbridgeError
+from spoolbridge.errors import SpoolbridgeError, SpoolError
 from spoolbridge.findings import Finding
 from spoolbridge.settings import Settings
 from spoolbridge.spool import Spool
@@ -28,10 +29,13 @@ def offline(settings: Settings) -> list[Finding]:
     except SpoolbridgeError as error:
         return [*found, Finding("error", error.what, "nothing can be dropped or delivered", error.hint)]
     try:
+        first_start.check(spool.fd, spool.root)
         known = configuration.known(settings)
         found += [*service.examine(spool), *town.mail(spool), *entries.examine(spool, settings, known)]
         found += [*disk.examine(spool), *town.examine(settings, known)]
         return list({each.what: each for each in found}.values())  # the service may have said so as well
+    except SpoolError as error:
+        return [*found, Finding("error", error.what, "this version does not touch it", error.hint)]
     finally:
         spool.close()
 

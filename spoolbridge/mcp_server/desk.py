@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import anyio
 
+from spoolbridge import first_start
 from spoolbridge.channels import Registry, Watched
 from spoolbridge.errors import ChannelsError, SpoolError
 from spoolbridge.settings import Settings
@@ -51,9 +52,15 @@ class Desk:
             if self._spools and os.path.samestat(os.stat(root), os.fstat(self._spools[-1].fd)):
                 return self._spools[-1]
         try:
-            self._spools.append(Spool(root))
+            spool = Spool(root)
         except OSError as error:
             raise SpoolError(f"the spool at {root} cannot be opened ({error.strerror})") from error
+        try:
+            first_start.check(spool.fd, root)
+        except SpoolError:
+            spool.close()
+            raise
+        self._spools.append(spool)
         return self._spools[-1]
 
     def close(self) -> None:

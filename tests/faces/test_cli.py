@@ -183,6 +183,22 @@ def test_without_a_spool_there_is_one_sentence(tmp_path: Path, arguments: list[s
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        ["reply", "1", "hi"], ["react", "1", "👍"], ["inbox"], ["status"], ["ask", "mayor-villa", "deploy?"],
+        ["failed", "list"], ["failed", "retry", "--all"],
+    ],
+)  # fmt: skip
+def test_a_newer_format_is_left_alone(file: Path, spool: Spool, arguments: list[str]) -> None:
+    """Who would read `state/`, or write to it, says that a newer version has; `send` still only drops."""
+    (spool.root / "state" / "format.json").write_text('{"format": 2, "first_start": 0}')
+    before = tree(spool.root)
+    refused(said(*arguments), "a newer spoolbridge (format 2) has served this spool; upgrade this one")
+    assert before == tree(spool.root)
+    assert 0 == said("send", "mayor-villa", "hi").code
+
+
+@pytest.mark.parametrize(
     ("error", "ended"),
     [
         (SpoolError("it is gone", "look"), Ended(1, "", "spoolbridge: it is gone; look\n")),
