@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
-from spoolbridge import atomic, identity, ready
+from spoolbridge import atomic, identity, leaks, ready
 from spoolbridge.errors import MessageError, SpoolError
 from spoolbridge.identity import WHY
 
@@ -225,7 +225,11 @@ def explain(failed: int, name: str, text: str) -> None:
 
 
 def why(root: Path, channel: str, name: str, reason: str, hint: str, to: str, now: float) -> str:
-    """The text of a `.why`: what is wrong, what to do, and the command that retries into channel `to`."""
+    """The text of a `.why`: what is wrong, what to do, and the command that retries into channel `to`.
+
+    A secret that a reason quotes is masked.
+    """
+    reason = leaks.mask(reason)
     moment = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     lines = [f"{moment}  {one_line(reason)}"]
     if hint:

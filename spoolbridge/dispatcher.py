@@ -26,6 +26,7 @@ from spoolbridge.metrics import Kind, Metrics
 from spoolbridge.outcome import Closed, Refused, Sent
 from spoolbridge.outgoing import OutgoingMessage
 from spoolbridge.posting import Outcome, Posting, Reused
+from spoolbridge.secrecy import Withheld
 from spoolbridge.tries import Cancelled, NotNowError
 from spoolbridge.waiting import in_thread
 
@@ -266,6 +267,10 @@ class Dispatcher:
             elif isinstance(outcome, Refused):
                 kind: Kind = "refused" if outcome.status or outcome.code else "given_up"
                 await self._fail(claim, kind, outcome.reason)
+            elif isinstance(outcome, Withheld):
+                await self._fail(claim, "withheld", outcome.reason, outcome.hint)
+                with suppress(OSError):  # without the note the next retry is held back as well
+                    await in_thread(self._posting.secrecy.note, claim, outcome)
             elif isinstance(outcome, Reused):
                 reason = "this ID belongs to another message, which was sent before or may have been"
                 await self._fail(claim, "reused", reason, "drop it under a plain name", fresh=True)

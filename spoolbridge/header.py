@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from spoolbridge import leaks
 from spoolbridge.errors import MessageError
 
 MAGIC = "Spoolbridge: 1"
@@ -84,7 +85,7 @@ def _known(number: int, key: str) -> str:
     near = difflib.get_close_matches(key, _READERS, 1, 0.6)
     hint = f"did you mean {near[0]}? " if near else ""
     hint += f"there are {', '.join(_READERS)}; an empty line ends the header"
-    raise MessageError(f"line {number}: unknown header {key[:40]!r}", hint)
+    raise MessageError(f"line {number}: unknown header {leaks.mask(key)[:40]!r}", hint)
 
 
 def _read(number: int, value: str, read: Callable[[str], object]) -> object:
@@ -94,7 +95,7 @@ def _read(number: int, value: str, read: Callable[[str], object]) -> object:
         return read(value)
     except ValueError as form:
         line = f"line {number}: " if number else ""
-        raise MessageError(f"{line}{value[:40]!r} cannot stand here", f"it is {form}") from None
+        raise MessageError(f"{line}{leaks.mask(value)[:40]!r} cannot stand here", f"it is {form}") from None
 
 
 def _id(value: str) -> int:

@@ -51,6 +51,8 @@ class History:
     thread_name: str = ""
     #: Tries to make that thread of which nothing is known.
     thread_tries: int = 0
+    #: The digest of what was held back for a secret in it: when that is retried, it passes.
+    held: str = ""
 
     @property
     def sent(self) -> bool:
@@ -66,6 +68,7 @@ def fold(history: History, record: dict[str, Any]) -> None:
     """Add one record to what is known of its entry."""
     if record["kind"] == "failed":
         history.failed = record["reason"]
+        history.held = record.get("held") or history.held
         for each in history.part.values():
             each.first_unknown, each.pending, each.crashes = each.unresolved, None, 0
         return
@@ -96,7 +99,8 @@ def restored(each: dict[str, Any]) -> History:
     """From a checkpoint."""
     parts = {int(number): PartHistory(**part) for number, part in each["part"].items()}
     thread, name, tries = each.get("thread"), each.get("thread_name", ""), each.get("thread_tries", 0)
-    return History(each["parts"], form_of(each), each["failed"], parts, thread, name, tries)
+    held = each.get("held", "")
+    return History(each["parts"], form_of(each), each["failed"], parts, thread, name, tries, held)
 
 
 def form_of(record: dict[str, Any]) -> Form:

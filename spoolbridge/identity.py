@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from spoolbridge import leaks
+
 #: Crockford's base32, lower case: no i, l, o or u to misread.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _RANDOM_CHARACTERS = 8
@@ -81,7 +83,11 @@ def file_name(entry_id: str, rest: str) -> str:
 
 
 def harmless(name: str) -> str:
-    """A name of at most LONGEST_NAME characters A-Z a-z 0-9 . _ - and percent-escapes; a suffix stays."""
+    """A name of at most LONGEST_NAME characters A-Z a-z 0-9 . _ - and percent-escapes; a suffix stays.
+
+    Names stand in logs, so a secret in one is masked.
+    """
+    name = leaks.mask(name, by="masked")
     plain = _HARMFUL.sub(lambda found: b"%%%02X" % found[0][0], os.fsencode(name)).decode("ascii")
     if len(plain) > LONGEST_NAME:
         stem, dot, suffix = plain.rpartition(".")

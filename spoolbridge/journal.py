@@ -155,9 +155,11 @@ class Journal:
         """The last try may have been carried out. Not synced, for without it that is assumed."""
         self._append("unknown", entry_id, channel_id, durable=False, part=part)
 
-    def failed(self, entry_id: str, channel_id: int, reason: str) -> None:
-        """Settled as failed. What is unresolved stays so: a retry reads back before it posts."""
-        self._append("failed", entry_id, channel_id, reason=reason)
+    def failed(self, entry_id: str, channel_id: int, reason: str, *, held: str = "") -> None:
+        """Settled as failed. What is unresolved stays so: a retry reads back before it posts. `held`, of what
+        was held back for a secret, is noted once it lies in `failed/`."""
+        more: dict[str, Any] = {"held": held} if held else {}
+        self._append("failed", entry_id, channel_id, reason=reason, **more)
 
     def compress(self, file: Dated) -> int:
         """Keep a file that is not written to any more compressed; the bytes that this spares."""

@@ -25,6 +25,7 @@ from spoolbridge.journal import History, Journal, PartHistory
 from spoolbridge.outcome import Closed, Refused, Sent
 from spoolbridge.outgoing import PLAIN, File, Form, OutgoingMessage, Part
 from spoolbridge.readback import Absent, Bot, Found, Undecided, read_back
+from spoolbridge.secrecy import Secrecy, Withheld
 from spoolbridge.settings import DEFAULT_MAX_UPLOAD
 from spoolbridge.threads import Threads
 from spoolbridge.tries import Alone, Cancelled, Place, Tries
@@ -38,7 +39,7 @@ class Reused:
     """The ID belongs to another message, which was sent or may have been: this one needs its own."""
 
 
-Outcome = Sent | Refused | Closed | Cancelled | Reused
+Outcome = Sent | Refused | Closed | Cancelled | Reused | Withheld
 
 
 @dataclass
@@ -63,13 +64,15 @@ class Posting:
     """Posts claims. One object serves all channels; `waiting` says why each of them waits.
 
     `quote(channel, message id)` gives the line that stands for a message which is gone; `max_upload` is
-    in bytes a file; `answered` is told when an entry was written (unix seconds), once all of it is posted.
+    in bytes a file; `secrecy` says what is not to go out as it is; `answered` is told when an entry was
+    written (unix seconds), once all of it is posted.
     """
 
     def __init__(
         self, journal: Journal, client: DiscordClient, bot: Bot, *,
         quote: Callable[[str, int], str] = lambda channel, message_id: "> (deleted)",
         max_upload: int = DEFAULT_MAX_UPLOAD,
+        secrecy: Secrecy | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
@@ -85,6 +88,7 @@ class Posting:
         self._threads = Threads(client, journal, bot.guild_id)
         self._quote = quote
         self._max_upload = max_upload
+        self.secrecy = secrecy or Secrecy(journal)
         #: channel → (when the next try is due, in unix seconds; why).
         self.waiting = self._tries.waiting
 
@@ -94,6 +98,8 @@ class Posting:
         Raises TokenRefusedError, and OSError where the journal cannot be written: then nothing was
         posted without its `try`.
         """
+        if withheld := await self.secrecy.objection(claim.id, channel_id, message):
+            return withheld
         key = _key(channel_id, message.options.dedupe_key)
         course = _Course(claim, channel_id, channel_id, message, key)
         if key and (outcome := await self._by_its_key(course)):

@@ -45,6 +45,7 @@ from spoolbridge.poller import Poller
 from spoolbridge.posting import Posting
 from spoolbridge.readback import Bot
 from spoolbridge.receipts import Receipts
+from spoolbridge.secrecy import Secrecy
 from spoolbridge.settings import Settings
 from spoolbridge.spool import Spool
 from spoolbridge.systemd import Notifier
@@ -221,6 +222,7 @@ async def _built(
         posting = Posting(
             journal, client, bot,
             quote=functools.partial(inbox.quoted, spool), max_upload=settings.max_upload,
+            secrecy=Secrecy(journal, settings.token, holding=settings.holds_secrets),
             sleep=_do_not_wait if once else asyncio.sleep, answered=metrics.answered,
         )  # fmt: skip
         intake = Intake(spool, refused=_counting(metrics))

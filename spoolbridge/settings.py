@@ -37,6 +37,7 @@ KEYS = {
     "SPOOLBRIDGE_MAX_UPLOAD": "max_upload",
     "SPOOLBRIDGE_MAX_DOWNLOAD": "max_download",
     "SPOOLBRIDGE_RECEIPTS": "receipts",
+    "SPOOLBRIDGE_SECRETS": "secrets",
     "SPOOLBRIDGE_GT": "gt",
 }
 #: The tables of names in spoolbridge.toml, what they map, and a line of each.
@@ -82,6 +83,8 @@ class Settings(NamedTuple):
     max_download: int = DEFAULT_MAX_DOWNLOAD
     #: 👀 on what has been filed and ✅ on what has been read, or not.
     receipts: bool = True
+    #: Whether a drop that holds a secret of a known shape is held back.
+    holds_secrets: bool = True
     gt: str = "auto"
     #: The Gas Town around us, where there is one.
     town: Path | None = None
@@ -154,6 +157,7 @@ def _settings(values: Mapping[str, str], tables: _Tables, cwd: Path, town: Path 
         or DEFAULT_MAX_UPLOAD,
         max_download=DEFAULT_MAX_DOWNLOAD if largest is None else largest,
         receipts=_checked(values, "SPOOLBRIDGE_RECEIPTS", _one_of("on", "off"), "on or off") != "off",
+        holds_secrets=_checked(values, "SPOOLBRIDGE_SECRETS", _one_of("hold", "off"), "hold or off") != "off",
         gt=_checked(values, "SPOOLBRIDGE_GT", _one_of("auto", "off"), "auto or off") or "auto",
         town=town,
         routes=dict(tables.routes),

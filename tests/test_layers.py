@@ -19,6 +19,7 @@ PACKAGE = Path(__file__).parent.parent / "spoolbridge"
 ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
+        "leaks",
         "errors outcome emoji atomic backoff identity metrics waiting rendering split schedule visits "
         "watcher systemd emulator",
         "settings channels ready handed first_start discord framing",
@@ -27,7 +28,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "history",
         "journal choices",
         "spool deliveries mail readback guild threads attached_files role_names hints troubles",
-        "intake lock status failures inbox sending tries evidence places "
+        "intake lock status failures inbox sending tries evidence places secrecy "
         "incoming_file inbox_file mail_files gt attachments receipts",
         "posting arrivals asks archive",
         "scope findings",

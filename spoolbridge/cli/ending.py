@@ -36,10 +36,12 @@ def _bug(error: Exception) -> int:
     import tempfile
     import traceback
 
+    from spoolbridge import leaks
+
     with tempfile.NamedTemporaryFile(
         "w", prefix="spoolbridge-bug-", suffix=".log", delete=False, encoding="utf-8"
     ) as file:
         file.write(f"spoolbridge {__version__}, Python {sys.version}\n\n")
-        traceback.print_exception(error, file=file)
+        file.write(leaks.mask("".join(traceback.format_exception(error))))
     sys.stderr.write(f"spoolbridge: a bug ({type(error).__name__}); report it with {file.name}\n")
     return 3

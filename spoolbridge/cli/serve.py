@@ -42,8 +42,9 @@ def run(once: bool, log: str | None) -> None:
     """
     from spoolbridge import service
 
-    _log_to(log)
-    _run(service.run(load_settings(), once=once))
+    settings = load_settings()
+    _log_to(log, settings.token)
+    _run(service.run(settings, once=once))
 
 
 @click.command()
@@ -108,16 +109,22 @@ def _run(flow: Coroutine[Any, Any, None]) -> None:
     asyncio.run(flow)
 
 
-def _log_to(path: str | None) -> None:
+def _log_to(path: str | None, own: str = "") -> None:
+    """Log to this file or to stderr; no secret stands there, whoever wrote it, and `own` least of all."""
     import logging
     import logging.handlers
+
+    from spoolbridge import leaks
+
+    class Masked(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return leaks.mask(super().format(record), own)
 
     handler: logging.Handler = logging.StreamHandler()
     if path:
         handler = logging.handlers.RotatingFileHandler(path, maxBytes=10_000_000, backupCount=5)
-    logging.basicConfig(
-        level=logging.INFO, handlers=[handler], format="%(asctime)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S"
-    )
+    handler.setFormatter(Masked("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 COMMANDS = (demo, run, init, mcp, emulate)

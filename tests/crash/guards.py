@@ -182,6 +182,15 @@ GUARDS = (
         "posting.py", "if _is_another(history, parts):\n", "if False:\n", "tests/flow",
     ),
     Guard(
+        "what holds a secret is held back",
+        "posting.py", "if withheld := await self.secrecy.objection(claim.id, channel_id, message):",
+        "if withheld := None:", "tests/flow/test_secrets.py",
+    ),
+    Guard(
+        "only what a person has seen in failed/ is let pass",
+        "secrecy.py", "if history.held == digest or", "if history.failed or", "tests/flow/test_secrets.py",
+    ),
+    Guard(
         "nothing is posted where the try cannot be written",
         "tries.py", "raise _UnwrittenError from error", "asked = False", "tests/flow/test_recovery.py",
     ),

@@ -55,6 +55,7 @@ class TestDefaults:
             max_upload=10_485_760,
             max_download=26_214_400,
             receipts=True,
+            holds_secrets=True,
             gt="auto",
             town=None,
             project=place,
@@ -109,6 +110,7 @@ WRITTEN = {
     "SPOOLBRIDGE_MAX_UPLOAD": ("20MiB", "max_upload", 20 << 20),
     "SPOOLBRIDGE_MAX_DOWNLOAD": ("100 MiB", "max_download", 104_857_600),
     "SPOOLBRIDGE_RECEIPTS": ("off", "receipts", False),
+    "SPOOLBRIDGE_SECRETS": ("off", "holds_secrets", False),
     "SPOOLBRIDGE_GT": ("off", "gt", "off"),
 }
 
@@ -296,6 +298,7 @@ class TestRefused:
             ("SPOOLBRIDGE_MAX_DOWNLOAD", "inf", "a size"),
             ("SPOOLBRIDGE_MAX_DOWNLOAD", "9" * 99, "a size"),
             ("SPOOLBRIDGE_RECEIPTS", "auto", "on or off"),
+            ("SPOOLBRIDGE_SECRETS", "on", "hold or off"),
             ("SPOOLBRIDGE_GT", "on", "auto or off"),
         ],
     )
