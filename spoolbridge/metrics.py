@@ -26,7 +26,8 @@ _TOO_MANY = 429
 _SAMPLE = 256  # latencies kept of a slot, the newest; Discord takes 1,500 messages in one
 
 #: Why an entry failed: Discord refused it; the bridge gave it up (too large, Not-After, unknown delivery); it
-#: is no message; it can never be one (a link, empty); no such channel; its ID was used before; it holds a secret; a bug.
+#: is no message; it can never be one (a link, empty); no such channel; its ID was used before; it holds a
+#: secret; a bug.
 Kind = Literal["refused", "given_up", "unreadable", "unfit", "no_channel", "reused", "withheld", "bug"]
 
 

@@ -4,10 +4,11 @@ again. It carries no path.
 Owns the inotify descriptor and the thread that reads it. A notification is a hint: overflow, a missing
 watch or a system without inotify cost latency, never a message, for the dispatcher also scans on a timer.
 
-Watched are that directory and the channels in it, for what arrives and for what is closed. It is done with
-the part of watchdog that reads inotify, not with its Observer: an Observer waits half a second for the
-other half of a rename that leaves what it watches, and its recursive book-keeping fails where directories
-are moved and removed, whereupon its reading thread dies without a word (both measured with 7.1.0).
+Watched are that directory and the channels in it, for what arrives, for what is closed, and for a `.hold`
+that is removed. It is done with the part of watchdog that reads inotify, not with its Observer: an Observer
+waits half a second for the other half of a rename that leaves what it watches, and its recursive
+book-keeping fails where directories are moved and removed, whereupon its reading thread dies without a word
+(both measured with 7.1.0).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from watchdog.utils import UnsupportedLibcError
 if TYPE_CHECKING:
     from watchdog.observers.inotify_c import CallbackId, InotifyEvent, InotifyFD, Mask, WatchDescriptor
 
+_HOLD = b".hold"  # what is removed to let a channel go on
 _NO_LONGER = {errno.ENOENT, errno.ENOTDIR}
 
 
@@ -55,7 +57,7 @@ class Watcher:
             return
         self._mask = Mask(
             InotifyConstants.IN_CREATE | InotifyConstants.IN_MOVED_TO | InotifyConstants.IN_CLOSE_WRITE
-            | InotifyConstants.IN_ONLYDIR | InotifyConstants.IN_DONT_FOLLOW
+            | InotifyConstants.IN_DELETE | InotifyConstants.IN_ONLYDIR | InotifyConstants.IN_DONT_FOLLOW
         )  # fmt: skip
         try:
             self._reader = InotifyFD()
@@ -76,6 +78,8 @@ class Watcher:
     # -- what the reading thread calls -----------------------------------------------------------------
 
     def on_event(self, event: InotifyEvent) -> None:
+        if event.is_delete and event.name != _HOLD:
+            return  # nothing to look for
         # The watch first: what arrives before it is there is found by the look that the bell leads to.
         if event.wd == self._top and event.is_directory:
             self._watch(os.path.join(self._place, event.name, self._inner))

@@ -37,8 +37,8 @@ CONTRIB = ROOT / "contrib" / "README.md"
 #: Each document and how many lines it may have.
 LIMITS = {
     README: 270,
-    SPOOL: 215,
-    COPY: 215,
+    SPOOL: 225,
+    COPY: 225,
     ARCHITECTURE: 450,
     CHANGELOG: 400,
     TESTS: 190,

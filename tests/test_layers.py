@@ -28,7 +28,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "history",
         "journal choices",
         "spool deliveries mail readback guild threads attached_files role_names hints troubles",
-        "intake lock status failures inbox sending tries evidence places secrecy "
+        "intake lock status failures inbox sending tries evidence places secrecy holds "
         "incoming_file inbox_file mail_files gt attachments receipts",
         "posting arrivals asks archive",
         "scope findings",

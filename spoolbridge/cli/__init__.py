@@ -8,7 +8,8 @@
     talk       send, reply, inbox
     ask        ask
     channels   list, create, sync
-    operate    status, failed, notify, audit, doctor
+    operate    status, notify, audit, doctor
+    entries    failed, pause, resume, log
 
 Each command imports what it needs when it runs: `send` is called by scripts that wait for it.
 """

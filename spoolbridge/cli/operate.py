@@ -1,4 +1,4 @@
-"""The commands of who looks after the bridge: how it stands, what failed, what is wrong."""
+"""The commands of who looks after the bridge: how it stands, what is wrong, what is missing."""
 
 from __future__ import annotations
 
@@ -10,16 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spoolbridge.cli import plain
-from spoolbridge.cli.options import (
-    CHANNEL,
-    JSON,
-    as_json_text,
-    colors,
-    directory_of,
-    load_settings,
-    open_spool,
-    with_client,
-)
+from spoolbridge.cli.options import JSON, as_json_text, colors, load_settings, open_spool, with_client
 
 if TYPE_CHECKING:
     from spoolbridge.findings import Finding
@@ -83,59 +74,6 @@ def _width() -> int:
     from spoolbridge.standing import WIDTH
 
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
-
-
-@click.group()
-def failed() -> None:
-    """Look at what failed, and send it again."""
-
-
-@failed.command("list")
-@click.argument("channel", required=False, type=CHANNEL)
-def failed_list(channel: str | None) -> None:
-    """Show the failed entries and why they failed."""
-    settings, spool = open_spool()
-    from spoolbridge import failures
-
-    place = directory_of(channel, spool, settings, "failed") if channel else None
-    for each in failures.failures(spool, place):
-        click.echo(f"{each.channel or '-'}/{each.name}  {each.reason}")
-
-
-@failed.command("show")
-@click.argument("entry")
-def failed_show(entry: str) -> None:
-    """Show why ENTRY failed, and the command that retries.
-
-    ENTRY is an ID, a name or a path, or the beginning of exactly one.
-    """
-    _, spool = open_spool()
-    from spoolbridge import failures
-
-    found = failures.find(spool, entry)
-    click.echo(f"{found.path}\n{found.why}".rstrip())
-
-
-@failed.command("retry")
-@click.argument("entries", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Every failed entry that has a channel.")
-@click.option("--to", type=CHANNEL, help="Into this channel instead of its own.")
-def failed_retry(entries: tuple[str, ...], everything: bool, to: str | None) -> None:
-    """Move ENTRIES (IDs, names or paths) back to outgoing/.
-
-    Example: spoolbridge failed retry 20261122T055501.123456Z-k3f9q2x7
-    """
-    if not entries and not everything:
-        raise click.UsageError("name an entry, or say --all")
-    settings, spool = open_spool()
-    from spoolbridge import channels, failures
-
-    to = channels.load(settings.channels).resolve(to).address if to else None
-    found = [failures.find(spool, each) for each in entries]
-    if everything:
-        found = [each for each in failures.failures(spool) if each.channel or to]
-    for each in found:
-        click.echo(f"{failures.retry(spool, each, to=to)} waits to be sent")
 
 
 @click.command()
@@ -215,4 +153,4 @@ def notify(channel: str, priority: str, message: str) -> None:
     raise click.exceptions.Exit(plain.announce(channel, message, priority))
 
 
-COMMANDS = (status, failed, notify, doctor, audit)
+COMMANDS = (status, notify, doctor, audit)

@@ -9,7 +9,6 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -19,10 +18,8 @@ from unittest.mock import Mock
 
 import click
 import pytest
-from click.testing import CliRunner
 
-from spoolbridge import __version__, channels, cli, identity, outgoing, sending, status
-from spoolbridge.claim import Claim
+from spoolbridge import __version__, channels, identity, outgoing, sending, status
 from spoolbridge.cli import plain, program
 from spoolbridge.emulator import Emulator, objects
 from spoolbridge.errors import SpoolError
@@ -30,7 +27,7 @@ from spoolbridge.incoming import from_discord, maildir_bytes, maildir_name
 from spoolbridge.rendering import Kept
 from spoolbridge.spool import Spool
 from tests.support.messages import GUILD, START, VILLA, incoming, json_message
-from tests.support.programs import PROGRAM, Demo, Ended, Running, environment, ran
+from tests.support.programs import PROGRAM, Demo, Ended, Running, environment, ran, refused, said
 from tests.support.tree import contents, tree
 from tests.support.waiting import wait_until
 
@@ -46,29 +43,12 @@ COMMANDS = [
     "demo", "run", "init", "mcp", "emulate", "send", "reply", "react", "ask", "inbox", "wait", "status",
     "doctor", "audit", "notify",
     "channels", "channels list", "channels create", "channels sync",
-    "failed", "failed list", "failed show", "failed retry",
+    "failed", "failed list", "failed show", "failed retry", "failed drop", "pause", "resume",
 ]  # fmt: skip
 WITH_AN_EXAMPLE = [
-    "send", "reply", "react", "ask", "inbox", "wait", "channels create", "failed retry", "audit"
+    "send", "reply", "react", "ask", "inbox", "wait", "channels create", "audit",
+    "failed", "failed list", "failed show", "failed retry", "failed drop", "pause", "resume",
 ]  # fmt: skip
-
-
-def said(*arguments: str, stdin: str | bytes = "", env: dict[str, str] | None = None) -> Ended:
-    """What the program says and ends with, in this process: click's streams, our own exit codes."""
-    with CliRunner().isolation(stdin, env) as (out, err, _):
-        code = cli.run(list(arguments))
-        sys.stdout.flush()
-        sys.stderr.flush()
-        return Ended(code, out.getvalue().decode(), err.getvalue().decode())
-
-
-def refused(ended: Ended, *words: str) -> None:
-    """It ended as an expected error does: one line on stderr, with these words, and nothing else."""
-    assert (1, "") == (ended.code, ended.out)
-    assert ended.err.startswith("spoolbridge: ")
-    assert 1 == ended.err.count("\n")
-    for word in words:
-        assert word in ended.err
 
 
 @pytest.fixture
@@ -144,6 +124,8 @@ def test_version() -> None:
         (["send", "vgt", "hi", "--nonsense"], "No such option '--nonsense'"),
         (["send", "vgt", "hi", "--file", "nowhere"], "File 'nowhere' does not exist"),
         (["failed", "retry"], "name an entry, or say --all"),
+        (["failed", "drop"], "name an entry, or say --all"),
+        (["failed", "drop", "x", "--all"], "name entries, or say which: not both"),
         (["demo", "--port", "70000"], "70000 is not in the range"),
     ],
 )
@@ -173,6 +155,7 @@ def test_a_reader_that_goes_away(file: Path, tmp_path: Path, arguments: list[str
     [
         ["send", "vgt", "hi"], ["reply", "1", "hi"], ["react", "1", "👍"], ["inbox"], ["status"],
         ["failed", "list"], ["failed", "show", "x"], ["failed", "retry", "--all"],
+        ["failed", "drop", "x"], ["pause"], ["resume", "vgt"],
     ],
 )  # fmt: skip
 def test_without_a_spool_there_is_one_sentence(tmp_path: Path, arguments: list[str]) -> None:
@@ -815,114 +798,6 @@ def untouched(file: Path, added: str) -> None:
     assert now.endswith(CHANNELS[kept:])
     inserted = now[kept : len(now) - len(CHANNELS) + kept]
     assert added in inserted
-
-
-# --- failed ------------------------------------------------------------------------------------------
-
-
-def fail(spool: Spool, name: str = "note", channel: str = "mayor-villa", *, entry: str = "") -> Path:
-    """An entry that Discord has refused."""
-    made = identity.file_name(entry, name) if entry else spool.drop(channel, b"text", name=name).name
-    box, sending = spool.root / "outgoing" / channel, spool.root / "sending" / channel
-    box.mkdir(exist_ok=True)
-    sending.mkdir(exist_ok=True)
-    if entry:
-        (box / made).write_text("text")
-    (box / made).rename(sending / made)
-    claim = Claim(spool.root, spool.fd, channel, made)
-    return spool.root / claim.failed("50006: the message is empty", hint="write something")
-
-
-def test_failed_list(file: Path, spool: Spool) -> None:
-    """Every entry with its reason, oldest first in each channel; of one channel, or of all."""
-    first, second, other = fail(spool, "one"), fail(spool, "two"), fail(spool, "three", "vgt")
-    paths = (first, second, other)
-    lines = [f"{path.parent.name}/{path.name}  50006: the message is empty" for path in paths]
-    assert Ended(0, "\n".join(lines) + "\n", "") == said("failed", "list")
-    assert Ended(0, lines[2] + "\n", "") == said("failed", "list", "#vgt")
-    assert Ended(0, "", "") == said("failed", "list", "farm.ops")
-    refused(said("failed", "list", "nowhere"), "no channel 'nowhere'")
-
-
-@pytest.mark.parametrize("way", ["id", "name", "path", "why", "listed", "beginning"])
-def test_failed_show(file: Path, spool: Spool, way: str) -> None:
-    """By whatever a person has at hand: its file, the reason, and the command that retries."""
-    path = fail(spool)
-    entry_id = path.name[: -len(".note")]
-    reference = {
-        "id": entry_id, "name": path.name, "path": str(path), "why": f"{path}.why",
-        "listed": f"mayor-villa/{path.name}", "beginning": entry_id[:12],
-    }[way]  # fmt: skip
-    ended = said("failed", "show", reference)
-    assert (0, "") == (ended.code, ended.err)
-    shown, reason, hint, retry = ended.out.splitlines()
-    assert (str(path), "What to do: write something") == (shown, hint)
-    assert reason.endswith("Z  50006: the message is empty")
-    subprocess.run(["sh", "-c", retry.removeprefix("Retry: ")], check=True, timeout=10)
-    assert [b"text"] == dropped(spool)
-
-
-def test_failed_show_of_none_and_of_several(file: Path, spool: Spool) -> None:
-    path = fail(spool)
-    fail(spool)
-    refused(said("failed", "show", path.name[:6]), "2 failed entries begin with", "give more of the name")
-    refused(said("failed", "show", "nothing"), "no failed entry 'nothing'", "spoolbridge failed list")
-    refused(said("failed", "show", ""), "no failed entry ''")
-
-
-def test_failed_retry(file: Path, spool: Spool) -> None:
-    """Back to their own boxes under their IDs; what is not named stays."""
-    first, second, third = fail(spool, "one"), fail(spool, "two", "vgt"), fail(spool, "three")
-    ended = said("failed", "retry", first.name, f"vgt/{second.name}")
-    back = {"outgoing/mayor-villa": [first.name], "outgoing/vgt": [second.name]}
-    assert (0, "") == (ended.code, ended.err)
-    told = [f"{spool.root / box / name} waits to be sent" for box, [name] in back.items()]
-    assert told == ended.out.splitlines()
-    assert back == tree(spool.root, "outgoing")
-    assert third.exists()
-    refused(said("failed", "retry", first.name), "no failed entry")
-
-
-def test_failed_retry_of_all(file: Path, spool: Spool) -> None:
-    """But for what was dropped without a channel: that has nowhere to go until somebody says where."""
-    fail(spool)
-    fail(spool, channel="vgt")
-    stray = fail(spool).rename(spool.root / "failed" / "20261122T055501.123456Z-k3f9q2x7.stray")
-    assert 2 == len(said("failed", "retry", "--all").out.splitlines())
-    refused(said("failed", "retry", stray.name), "was dropped without a channel; say --to CHANNEL")
-    ended = said("failed", "retry", "--all", "--to", "#vgt")
-    assert f"{spool.root}/outgoing/vgt/{stray.name} waits to be sent\n" == ended.out
-    assert Ended(0, "", "") == said("failed", "retry", "--all")
-
-
-def test_failed_retry_elsewhere(file: Path, spool: Spool) -> None:
-    """Into a channel that the file knows, never into a directory of somebody's typing."""
-    path = fail(spool)
-    wrongs = {"../../elsewhere": "no channel", "ops": "farm.ops", "mayor-vila": "mayor-villa"}
-    for wrong, says in wrongs.items():
-        refused(said("failed", "retry", path.name, "--to", wrong), says)
-    assert path.exists()
-    assert 0 == said("failed", "retry", path.name, "--to", "farm.ops").code
-    assert {"outgoing/farm.ops": [path.name]} == tree(spool.root, "outgoing")
-
-
-def test_failed_retry_replaces_nothing(file: Path, spool: Spool) -> None:
-    """Where an entry of that name waits already, the failed one stays failed."""
-    path = fail(spool)
-    (spool.root / "outgoing" / "mayor-villa" / path.name).write_text("another")
-    refused(said("failed", "retry", path.name), f"outgoing/mayor-villa holds {path.name} already")
-    assert ([b"another"], b"text") == (dropped(spool), path.read_bytes())
-
-
-def test_an_id_that_failed_in_two_channels(file: Path, spool: Spool) -> None:
-    """The channel tells them apart, as `failed list` writes it."""
-    entry = "20261122T055501.123456Z-k3f9q2x7"
-    fail(spool, entry=entry)
-    fail(spool, channel="vgt", entry=entry)
-    refused(said("failed", "show", entry), "2 failed entries")
-    assert f"{spool.root}/failed/vgt/" in said("failed", "show", f"vgt/{entry}").out
-    path = f"{spool.root}/failed/vgt/{entry}.note"
-    assert f"{spool.root}/outgoing/vgt/" in said("failed", "retry", path).out
 
 
 # --- what runs until it is told to end ---------------------------------------------------------------

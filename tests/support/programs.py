@@ -15,6 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from click.testing import CliRunner
+
+from spoolbridge import cli
 from tests.support.waiting import wait_until
 
 PROGRAM = Path(sys.executable).with_name("spoolbridge")
@@ -50,6 +53,24 @@ def ran(
         timeout=timeout, check=False,
     )  # fmt: skip
     return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def said(*arguments: str, stdin: str | bytes = "", env: dict[str, str] | None = None) -> Ended:
+    """What the program says and ends with, in this process: click's streams, our own exit codes."""
+    with CliRunner().isolation(stdin, env) as (out, err, _):
+        code = cli.run(list(arguments))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return Ended(code, out.getvalue().decode(), err.getvalue().decode())
+
+
+def refused(ended: Ended, *words: str) -> None:
+    """It ended as an expected error does: one line on stderr, with these words, and nothing else."""
+    assert (1, "") == (ended.code, ended.out)
+    assert ended.err.startswith("spoolbridge: ")
+    assert 1 == ended.err.count("\n")
+    for word in words:
+        assert word in ended.err
 
 
 class Running:
