@@ -94,9 +94,15 @@ def failures(
         for name in sorted(spool.names(place)):
             parsed = identity.parse(name)
             if parsed and not ready.ignored(name) and (each, name) not in but:
-                found = Failure(parsed[0], each, name, spool.root / place / name, _why(spool, place, name))
+                found = at(spool, each, name, parsed[0])
                 if wanted.takes(found):
                     yield found
+
+
+def at(spool: Spool, channel: str, name: str, entry_id: str) -> Failure:
+    """The failed entry of that channel and name, with what its `.why` says."""
+    place = f"failed/{channel}".rstrip("/")
+    return Failure(entry_id, channel, name, spool.root / place / name, _why(spool, place, name))
 
 
 def find(spool: Spool, reference: str) -> Failure:

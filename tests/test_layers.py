@@ -28,9 +28,9 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "history",
         "journal choices",
         "spool deliveries mail readback guild threads attached_files role_names hints troubles",
-        "intake lock status failures inbox sending tries evidence places secrecy holds "
+        "intake lock status failures inbox sending tries evidence places secrecy holds happenings "
         "incoming_file inbox_file mail_files gt attachments receipts",
-        "posting arrivals asks archive",
+        "posting arrivals asks archive chronicle",
         "scope findings",
         "gt_mail town notices dispatcher poller comparison doctor asker",
         "post_office",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -10,10 +11,11 @@ import click
 from spoolbridge.cli import plain
 from spoolbridge.cli.operate import Duration
 from spoolbridge.cli.options import CHANNEL, JSON, as_json_text, directory_of, open_spool
-from spoolbridge.errors import SpoolError
+from spoolbridge.errors import ChannelsError, SpoolError
 
 if TYPE_CHECKING:
     from spoolbridge.failures import Failure, Wanted
+    from spoolbridge.happenings import Event
     from spoolbridge.settings import Settings
     from spoolbridge.spool import Spool
 
@@ -230,4 +232,50 @@ def _waiting(spool: Spool, channel: str) -> str:
     return f"{count or 'nothing'} {'wait' if count > 1 else 'waits'}"
 
 
-COMMANDS = (failed, pause, resume)
+@click.command()
+@click.argument("reference", metavar="[ID|NAME|PATH]", required=False)
+@click.option("--since", type=Duration(), default="1h", show_default=True, help="So far back: 90m, 7d.")
+@click.option("--channel", type=CHANNEL, help="Only what happened there.")
+@JSON
+def log(reference: str | None, since: float, channel: str | None, as_json: bool) -> None:
+    """Tell what happened to an entry or a message, or lately.
+
+    Of an entry by its ID, its name or path, or the beginning of its ID; of a message by its id or its
+    address on Discord. Needs no service, and holds no text.
+
+    Example: spoolbridge log 20261122T055501.123456Z-k3f9q2x7
+    """
+    settings, spool = open_spool()
+    import time
+
+    from spoolbridge import channels
+    from spoolbridge.chronicle import Chronicle
+
+    registry = None
+    with suppress(ChannelsError):  # without the file, channels have only their ids
+        registry = channels.load(settings.channels)
+    chronicle = Chronicle(spool, registry)
+    if reference:
+        events: Iterable[Event] = chronicle.of(reference)
+        if not as_json:
+            click.echo(_about(list(events)))
+    else:
+        place = directory_of(channel, spool, settings, "outgoing") if channel else None
+        events = chronicle.lately(time.time() - since, place)
+    for event in events:
+        click.echo(as_json_text(event.as_json()) if as_json else _line(event, named=not reference))
+
+
+def _about(events: list[Event]) -> str:
+    channels = dict.fromkeys(each.channel for each in events if each.channel)
+    return f"{events[0].id} in {', '.join(channels) or 'no channel'}"
+
+
+def _line(event: Event, *, named: bool) -> str:
+    from datetime import datetime
+
+    at = "now" if event.at is None else f"{datetime.fromtimestamp(event.at):%Y-%m-%d %H:%M:%S}"
+    return f"{at:<19}  {f'{event.channel}/{event.id}  ' if named else ''}{event.what}"
+
+
+COMMANDS = (failed, pause, resume, log)

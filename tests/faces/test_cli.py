@@ -44,10 +44,11 @@ COMMANDS = [
     "doctor", "audit", "notify",
     "channels", "channels list", "channels create", "channels sync",
     "failed", "failed list", "failed show", "failed retry", "failed drop", "pause", "resume",
+    "log",
 ]  # fmt: skip
 WITH_AN_EXAMPLE = [
     "send", "reply", "react", "ask", "inbox", "wait", "channels create", "audit",
-    "failed", "failed list", "failed show", "failed retry", "failed drop", "pause", "resume",
+    "failed", "failed list", "failed show", "failed retry", "failed drop", "pause", "resume", "log",
 ]  # fmt: skip
 
 
@@ -155,7 +156,7 @@ def test_a_reader_that_goes_away(file: Path, tmp_path: Path, arguments: list[str
     [
         ["send", "vgt", "hi"], ["reply", "1", "hi"], ["react", "1", "👍"], ["inbox"], ["status"],
         ["failed", "list"], ["failed", "show", "x"], ["failed", "retry", "--all"],
-        ["failed", "drop", "x"], ["pause"], ["resume", "vgt"],
+        ["failed", "drop", "x"], ["pause"], ["resume", "vgt"], ["log"],
     ],
 )  # fmt: skip
 def test_without_a_spool_there_is_one_sentence(tmp_path: Path, arguments: list[str]) -> None:

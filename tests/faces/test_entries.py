@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -499,3 +500,38 @@ async def test_the_service_notices_at_once(tmp_path: Path, channel: str) -> None
         assert (True, []) == (live.intake.held("mayor-villa"), live.texts("mayor-villa"))
         assert holds.resume(live.spool, channel)
         await live.posted("mayor-villa", "one", "two")
+
+
+# --- log ---------------------------------------------------------------------------------------------
+
+
+def test_log_of_an_entry(file: Path, spool: Spool) -> None:
+    """A line a thing that happened, with its local time, and where it lies now; for programs an object."""
+    path = fail_for(spool, "the disk is full")
+    head, written, failed, now = said("log", path.name).out.splitlines()
+    assert f"{path.name} in mayor-villa" == head
+    form = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  "
+    assert re.fullmatch(f"{form}written", written)
+    assert re.fullmatch(f"{form}failed: the disk is full", failed)
+    assert f"now                  in failed/mayor-villa/{path.name}" == now
+    objects = [json.loads(line) for line in said("log", path.name, "--json").out.splitlines()]
+    assert ["written", "failed", "now"] == [each["kind"] for each in objects]
+    assert {"id", "at", "channel", "kind", "what", "reason", "file"} == objects[1].keys()
+
+
+def test_log_lately(file: Path, spool: Spool) -> None:
+    """Each line names its channel and its ID; as far back as is asked for, in the channel that is."""
+    new, old = fail_for(spool, "new"), fail_for(spool, "old", "vgt", hours=3)
+    lately = said("log").out.splitlines()
+    assert [f"mayor-villa/{new.name}  failed: new"] == [line[21:] for line in lately]
+    assert 2 == len(said("log", "--since", "4h").out.splitlines())
+    of_one = said("log", "--since", "4h", "--channel", "vgt").out.splitlines()
+    assert [f"vgt/{old.name}  failed: old"] == [line[21:] for line in of_one]
+    refused(said("log", "--channel", "nowhere"), "no channel 'nowhere'")
+    refused(said("log", "nothing"), "nothing is known of 'nothing'; give an ID")
+
+
+def test_log_without_a_channels_file(spool: Spool) -> None:
+    """What happened is told all the same."""
+    path = fail_for(spool, "new")
+    assert "failed: new" in said("log", path.name).out
