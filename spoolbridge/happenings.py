@@ -6,20 +6,16 @@ harmless to a terminal.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from spoolbridge import journal
 from spoolbridge.claim import one_line
+from spoolbridge.journal_files import Dated, Record, dated
 from spoolbridge.spool import Spool
 
 _REMEMBERED = 10_000  # entries whose number of parts is kept in mind
-
-Record = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Event:
@@ -76,28 +72,23 @@ class Teller:
 def records(spool: Spool, day: str, *, having: str = "") -> Iterator[Record]:
     """The journal's records of that day (UTC) and later, in order, as a stream; a file that was begun while
     this reads is neither left out nor told twice."""
-    done: set[str] = set()
+    done: set[Dated] = set()
     with spool.at("state") as state:
         while True:
-            dated = [name for name in _dated(state) if name not in done and name >= f"journal-{day}.jsonl"]
-            for name in dated:
-                yield from journal.read(state, name, having=having)
-            done.update(dated)
+            for each in _older(state, day, done):
+                yield from journal.read(state, each.name, having=having)
+                done.add(each)
             newest = journal.read(state, having=having)
             first = next(newest, None)  # that opens it
-            if set(_dated(state)) <= done | {name for name in _dated(state) if name < f"journal-{day}.jsonl"}:
+            if not _older(state, day, done):
                 break
         if first is not None:
             yield first
             yield from newest
 
 
-def _dated(state: int) -> list[str]:
-    return sorted(name for name in os.listdir(state) if name.startswith("journal-"))
-
-
-def day_of(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d")
+def _older(state: int, day: str, done: set[Dated]) -> list[Dated]:
+    return [each for each in dated(state) if each.day >= day and each not in done]
 
 
 def _url(record: Record) -> str:

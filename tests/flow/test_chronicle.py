@@ -15,8 +15,9 @@ from spoolbridge import failures, handed, identity, journal
 from spoolbridge.chronicle import Chronicle
 from spoolbridge.emulator import Emulator
 from spoolbridge.errors import SpoolError
-from spoolbridge.happenings import Event, day_of
+from spoolbridge.happenings import Event
 from spoolbridge.incoming import snowflake_at
+from spoolbridge.journal_files import day_of
 from spoolbridge.spool import Entry, Spool
 from tests.support.bridge import Bridge, bridging
 from tests.support.waiting import until
