@@ -192,4 +192,7 @@ def _breadth(character: str) -> int:
 
 
 def _wrapped(line: str, width: int, indent: str) -> list[str]:
-    return textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False)
+    """At blanks alone, for paths are copied."""
+    return textwrap.wrap(
+        line, width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+    )

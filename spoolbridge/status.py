@@ -92,7 +92,7 @@ def snapshot(spool: Spool, facts: Mapping[str, Any] | None, *, now: float | None
     return {
         **known,
         "running": silent or (age < _STALE and not stopped),
-        "held_by": holder,
+        "held_by": None if stopped and holder == known.get("pid") else holder,  # it is just about to end
         "spool": str(spool.root),
         "disk": _disk(spool),
         "held": spool.has("outgoing", HOLD),

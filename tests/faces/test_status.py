@@ -136,6 +136,8 @@ def test_a_spool_that_somebody_holds(spool: Spool) -> None:
     with lock.holding(spool):
         assert (False, os.getpid()) == (looked(spool)["running"], looked(spool)["held_by"])
         assert f"process {os.getpid()} holds the spool" in status.render(status.snapshot(spool, None))
+        status.write(spool, {"at": time.time(), "since": 0.0, "pid": os.getpid(), "stopped": True})
+        assert looked(spool)["held_by"] is None  # its last word is said, and it is about to end
 
 
 def test_every_channel_on_hold(spool: Spool) -> None:

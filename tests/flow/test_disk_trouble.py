@@ -283,9 +283,9 @@ async def _assert_waiting(here: World, ids: list[str], texts: list[str]) -> None
     assert all(each and each.state in ("outgoing", "sending", "sent") for each in found)
     # A small entry may still fit in between, and then the next one waits.
     await until(lambda: all(FULL in here.remark().get(each, "") for each in ("disk", "inbound")), PATIENCE)
-    told = ("service   running, process", f"waits for the disk: {FULL}", "; not read: ")
+    told = ("service running, process", f"waits for the disk: {FULL}", "; not read: ")
     path = here.root / "state" / "STATUS"
-    await until(lambda: all(each in path.read_text("utf-8") for each in told), PATIENCE)
+    await until(lambda: all(each in " ".join(path.read_text("utf-8").split()) for each in told), PATIENCE)
     assert f"the disk of {here.root} is nearly full" in here.findings()
     refused = await asyncio.to_thread(ran, "send", CHANNEL, "more", cwd=here.desk, env=here.env)
     assert (1, "") == (refused.code, refused.out)
@@ -309,8 +309,9 @@ def test_a_status_without_room_for_a_second_file(spool: Spool, monkeypatch: pyte
         written = facts(*findings)
         status.write(spool, written)
         assert written == status.read(spool)
-        shown = (spool.root / "state" / status.TEXT).read_text("utf-8")
-        assert [f"! {each}" for each in findings] == [line for line in shown.splitlines() if line[:1] == "!"]
+        blocks = (spool.root / "state" / status.TEXT).read_text("utf-8").split("\n\n")
+        shown = [" ".join(block.split()) for block in blocks if block[:1] == "!"]
+        assert [f"! {each}" for each in findings] == shown
     with pytest.raises(OSError, match=FULL):
         status.write(spool, facts("x" * 100_000))
     assert written == status.read(spool)
@@ -414,9 +415,8 @@ async def test_a_disk_that_turns_read_only(tmp_path: Path) -> None:
                 await until(lambda: f"waits: the disk refuses ({READ_ONLY})" in service.err, PATIENCE)
                 await until(lambda: f"waits: [Errno {errno.EROFS}]" in service.err, PATIENCE)
                 later = time.time() + 60
-                told = status.render(
-                    status.snapshot(here.spool, status.read(here.spool), now=later), now=later
-                )
+                snapshot = status.snapshot(here.spool, status.read(here.spool), now=later)
+                told = " ".join(status.render(snapshot, now=later).split())
                 assert f"running, process {service.process.pid}," in told
                 assert "the last the service wrote was 6" in told
                 assert "the disk refuses, or it hangs; see its log" in told
