@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,18 +98,26 @@ async def create(
     return Added(str(made["name"]), int(made["id"]), made=True)
 
 
-async def sync(client: DiscordClient, settings: Settings) -> tuple[list[Added], list[str]]:
-    """Add the guild's text channels that the file lacks; remove nothing.
+async def text_channels(client: DiscordClient, settings: Settings) -> list[tuple[str, int]]:
+    """Name and id of the guild's text channels that the bot sees."""
+    found = await client.guild_channels(await guild_id(client, settings))
+    return [(str(each["name"]), int(each["id"])) for each in found if _is_text(each)]
+
+
+async def sync(
+    client: DiscordClient, settings: Settings, *, only: Container[int] | None = None
+) -> tuple[list[Added], list[str]]:
+    """Add the guild's text channels that the file lacks, or `only` those with these ids; remove nothing.
 
     Returns what was added, and a sentence for each that could not be.
     """
     known = _known_ids(settings.channels)
     added, refused = [], []
-    for each in await client.guild_channels(await guild_id(client, settings)):
-        if _is_text(each) and int(each["id"]) not in known:
+    for name, channel_id in await text_channels(client, settings):
+        if channel_id not in known and (only is None or channel_id in only):
             try:
-                channels.add(settings.channels, str(each["name"]), int(each["id"]))
-                added.append(Added(str(each["name"]), int(each["id"]), made=False))
+                channels.add(settings.channels, name, channel_id)
+                added.append(Added(name, channel_id, made=False))
             except ChannelsError as error:
                 refused.append(str(error))
     if not added and not settings.channels.exists():

@@ -110,22 +110,35 @@ def load(
     """The settings in force in `cwd`. Raises SettingsError with the name of what cannot be used."""
     environ = os.environ if environ is None else environ
     cwd = Path.cwd() if cwd is None else cwd
-    town = _town(environ)
-    places = [cwd, *([town / "settings"] if town else [])]
-    toml_path = next((place / TOML for place in places if (place / TOML).is_file()), None)
+    town, toml_path, dotenv_path = _sources(environ, cwd)
     values, tables = _toml(toml_path) if toml_path else ({}, _Tables())
     if not secrets:
         environ.pop(TOKEN, None)
-    else:
-        for place in dict.fromkeys([*([toml_path.parent] if toml_path else []), *places]):
-            if (place / ".env").is_file():
-                values |= _dotenv(place / ".env")
-                break
+    elif dotenv_path.is_file():
+        from spoolbridge import dotenv  # what `send` does without
+
+        said = dotenv.load(dotenv_path)
+        values |= {name: said[name] for name in (*KEYS, TOKEN) if name in said}
     values |= {name: environ[name] for name in (*KEYS, TOKEN) if name in environ}
     values = {name: value for name, value in values.items() if value.strip()}  # NAME= is the default
     inherited = {name: value for name, value in environ.items() if name != TOKEN}
     project = Path(os.path.realpath(environ.get(_PROJECT) or cwd))
     return _settings(values, tables, cwd, town)._replace(environment=inherited, project=project)
+
+
+def dotenv_place(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Path:
+    """The `.env` that the token is read from; where there is none, the one to make."""
+    return _sources(os.environ if environ is None else environ, Path.cwd() if cwd is None else cwd)[2]
+
+
+def _sources(environ: Mapping[str, str], cwd: Path) -> tuple[Path | None, Path | None, Path]:
+    """The town, the spoolbridge.toml, and the `.env`, which need not be there."""
+    town = _town(environ)
+    places = [cwd, *([town / "settings"] if town else [])]
+    toml_path = next((place / TOML for place in places if (place / TOML).is_file()), None)
+    best = toml_path.parent if toml_path else places[-1]
+    order = dict.fromkeys([*([best] if toml_path else []), *places])
+    return town, toml_path, next((each for each in order if (each / ".env").is_file()), best) / ".env"
 
 
 def _town(environ: Mapping[str, str]) -> Path | None:
@@ -213,24 +226,6 @@ def _one_of(*words: str) -> Callable[[str], str]:
         return text
 
     return read
-
-
-def _dotenv(path: Path) -> dict[str, str]:
-    """`NAME=value` lines, `export` and one pair of quotes allowed; other programs' names are skipped."""
-    found: dict[str, str] = {}
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError):
-        hint = f"give it to the service's user, and: chmod 600 {path}"
-        raise SettingsError(f"{path} cannot be read as text", hint) from None
-    for line in lines:
-        name, equals, value = line.strip().removeprefix("export ").partition("=")
-        name, value = name.strip(), value.strip()
-        if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
-            value = value[1:-1]
-        if equals and (name in KEYS or name == TOKEN):
-            found[name] = value
-    return found
 
 
 class _Tables(NamedTuple):

@@ -1,7 +1,7 @@
 """The documents say what is there, and what is there is in the documents.
 
 `python -m tests.test_documents` writes what can be written by a program: README's quotation of the help,
-and the copy of the spool's contract.
+and the copies of the spool's contract and of the systemd units.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ ARCHITECTURE = ROOT / "spoolbridge" / "ARCHITECTURE.md"
 CHANGELOG = ROOT / "spoolbridge" / "CHANGELOG.md"
 TESTS = ROOT / "tests" / "README.md"
 CONTRIB = ROOT / "contrib" / "README.md"
+#: The units that `init` fills in, which contrib/ shows.
+UNITS = (ROOT / "spoolbridge" / "spoolbridge.service", ROOT / "spoolbridge" / "spoolbridge-system.service")
 
 #: Each document and how many lines it may have.
 LIMITS = {
@@ -225,6 +227,12 @@ def test_the_contract_is_what_init_puts_into_a_spool() -> None:
     assert [] == re.findall(r"\]\(([^)]+)\)", text(SPOOL))
 
 
+def test_contrib_shows_the_units_that_init_writes() -> None:
+    """One text each, in two places: who copies a unit gets what init would have made of it."""
+    for unit in UNITS:
+        assert text(unit) == text(CONTRIB.with_name(unit.name))
+
+
 def test_git_keeps_nothing_of_a_spool_but_its_contract() -> None:
     """Messages and tokens must not be committed by accident."""
     ignored = (ROOT / "spool" / ".gitignore").read_text("utf-8").splitlines()
@@ -384,3 +392,5 @@ def test_contribs_readme_names_every_file() -> None:
 if __name__ == "__main__":
     README.write_text(with_helps(text(README)), "utf-8")
     COPY.write_text(text(SPOOL), "utf-8")
+    for each in UNITS:
+        CONTRIB.with_name(each.name).write_text(text(each), "utf-8")

@@ -22,17 +22,18 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "leaks",
         "errors outcome emoji atomic backoff identity metrics waiting rendering split schedule visits "
         "watcher systemd emulator",
-        "settings channels ready handed first_start discord framing",
+        "dotenv channels ready handed first_start discord framing",
+        "settings",
         "header claim incoming cursor",
         "outgoing access journal_files standing",
         "history",
         "journal choices",
         "spool deliveries mail readback guild threads attached_files role_names hints troubles",
-        "intake lock status failures inbox sending tries evidence places secrecy holds happenings "
+        "intake lock status failures inbox sending sharing units tries evidence places secrecy holds happenings "
         "incoming_file inbox_file mail_files gt attachments receipts",
         "posting arrivals asks archive chronicle",
         "scope findings",
-        "gt_mail town notices dispatcher poller comparison doctor asker",
+        "gt_mail town notices dispatcher poller comparison doctor asker installation",
         "post_office",
         "parts",
         "bulletin pulse",

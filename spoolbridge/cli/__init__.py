@@ -4,7 +4,8 @@
     program    every command, gathered
     ending     what errors become: exit codes, one line on stderr
     options    what several commands take: a channel, a text, files, the settings
-    serve      demo, run, init, mcp, emulate
+    begin      init
+    serve      demo, run, mcp, emulate
     talk       send, reply, inbox
     ask        ask
     channels   list, create, sync

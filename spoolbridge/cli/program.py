@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from spoolbridge import __version__
-from spoolbridge.cli import ask, channels, ending, entries, listen, operate, serve, talk
+from spoolbridge.cli import ask, begin, channels, ending, entries, listen, operate, serve, talk
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -19,8 +19,8 @@ def cli() -> None:
 
 
 for command in (
-    *serve.COMMANDS, *talk.COMMANDS, *ask.COMMANDS, *listen.COMMANDS, *channels.COMMANDS, *operate.COMMANDS,
-    *entries.COMMANDS,
+    *begin.COMMANDS, *serve.COMMANDS, *talk.COMMANDS, *ask.COMMANDS, *listen.COMMANDS,
+    *channels.COMMANDS, *operate.COMMANDS, *entries.COMMANDS,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -1,4 +1,4 @@
-"""The commands that run until they are told to end, and the one that prepares them."""
+"""The commands that run until they are told to end."""
 
 from __future__ import annotations
 
@@ -45,27 +45,6 @@ def run(once: bool, log: str | None) -> None:
     settings = load_settings()
     _log_to(log, settings.token)
     _run(service.run(settings, once=once))
-
-
-@click.command()
-def init() -> None:
-    """Make the spool and a channels file, and say what comes next."""
-    from spoolbridge import channels
-    from spoolbridge.spool import Spool
-
-    settings = load_settings()
-    spool = Spool.create(settings.spool)
-    channels.make(settings.channels)
-    for address in channels.load(settings.channels).addresses:
-        spool.add_channel(address)
-    spool.close()
-    click.echo(f"spool     {settings.spool}\nchannels  {settings.channels}\ninbox     {settings.inbox}\n")
-    if not settings.token:
-        click.echo("Next: put DISCORD_BOT_TOKEN=… into .env, chmod 600 .env, then: spoolbridge channels sync")
-    elif not channels.load(settings.channels).channels:
-        click.echo("Next: spoolbridge channels sync")
-    else:
-        click.echo("Next: spoolbridge run")
 
 
 @click.command()
@@ -127,4 +106,4 @@ def _log_to(path: str | None, own: str = "") -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
-COMMANDS = (demo, run, init, mcp, emulate)
+COMMANDS = (demo, run, mcp, emulate)

@@ -274,35 +274,6 @@ def test_completion_without_a_channels_file_is_silent(tmp_path: Path) -> None:
     assert ("", "") == (ended.out.strip(), ended.err)
 
 
-# --- init --------------------------------------------------------------------------------------------
-
-
-def test_init_makes_a_spool_and_says_what_comes_next(tmp_path: Path) -> None:
-    """First the token, then the channels, then the service; what is there is never changed."""
-    ended = said("init")
-    root = tmp_path / "spool"
-    assert (0, "") == (ended.code, ended.err)
-    for name, path in (("spool", root), ("channels", root / "discord-channels.json")):
-        assert f"{name:<10}{path}\n" in ended.out
-    assert f"inbox     {root / 'discord-inbox.jsonl'}\n" in ended.out
-    assert ended.out.endswith("chmod 600 .env, then: spoolbridge channels sync\n")
-    assert {".": ["README.md", "discord-channels.json"]} == tree(root)
-    (tmp_path / ".env").write_text("DISCORD_BOT_TOKEN=abc\n")
-    assert said("init").out.endswith("\nNext: spoolbridge channels sync\n")
-    (root / "discord-channels.json").write_text(CHANNELS)
-    before = contents(root)
-    assert said("init").out.endswith("\nNext: spoolbridge run\n")
-    assert before == contents(root)
-    boxes = ["farm.ops", "mayor-villa", "vgt", "villacalculatecost3.ops"]
-    assert boxes == sorted(os.listdir(root / "outgoing"))
-
-
-def test_init_where_nothing_can_be_made(tmp_path: Path) -> None:
-    """A sentence, and not a bug."""
-    ended = said("init", env={"SPOOLBRIDGE_SPOOL": "/proc/nowhere"})
-    refused(ended, "no spool can be made at /proc/nowhere (No such file or directory)", "SPOOLBRIDGE_SPOOL")
-
-
 # --- send --------------------------------------------------------------------------------------------
 
 
