@@ -29,8 +29,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "history",
         "journal choices",
         "spool deliveries mail readback guild threads attached_files role_names hints troubles",
-        "intake lock status failures inbox sending sharing units tries evidence places secrecy holds happenings "
-        "incoming_file inbox_file mail_files gt attachments receipts",
+        "intake lock status failures inbox sending sharing units tries evidence places secrecy holds "
+        "happenings incoming_file inbox_file mail_files gt attachments receipts",
         "posting arrivals asks archive chronicle",
         "scope findings",
         "gt_mail town notices dispatcher poller comparison doctor asker installation",
