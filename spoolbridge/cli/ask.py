@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spoolbridge.cli.listen import TIMED_OUT
-from spoolbridge.cli.options import CHANNEL, JSON, as_json_text, open_spool
+from spoolbridge.cli.options import CHANNEL, JSON, QUESTION, RIG, as_json_text, open_spool
 from spoolbridge.errors import SpoolError
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class Duration(click.ParamType[float]):
 @click.argument("question", required=False)
 @click.option("--options", metavar="A,B,…", help="What can be answered.  [default: any reply]")
 @click.option("--timeout", type=Duration(), metavar="TIME", help="At most: 90s, 30m, 2h.  [default: 1h]")
-@click.option("--rig", metavar="RIG", help="Put [RIG] before the question.")
-@click.option("--again", metavar="ID", help="Wait on for a question that was asked before.")
+@click.option("--rig", type=RIG, metavar="RIG", help="Put [RIG] before the question.")
+@click.option("--again", type=QUESTION, metavar="ID", help="Wait on for a question that was asked before.")
 @JSON
 def ask(
     channel: str | None, question: str | None, options: str | None, timeout: float | None,

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import click
 
-from spoolbridge.cli.options import load_settings, with_client
+from spoolbridge.cli.options import RIG, load_settings, with_client
 
 
 @click.group()
 def channels() -> None:
-    """List, create and synchronise the channels."""
+    """List, create and synchronise the channels.
+
+    Example: spoolbridge channels list
+    """
 
 
 @channels.command("list")
 def channels_list() -> None:
-    """Show the channels of the channels file, and which are read."""
+    """Show the channels of the channels file, and which are read.
+
+    A line each: the name by which it is addressed, its id, its rig. Read are those that SPOOLBRIDGE_POLL
+    matches. Asks nothing of Discord.
+
+    Example: spoolbridge channels list
+    """
     from fnmatch import fnmatchcase
 
     from spoolbridge import channels as the_channels
@@ -31,7 +40,7 @@ def channels_list() -> None:
 @channels.command("create")
 @click.argument("name")
 @click.option("--category", type=int, metavar="ID", help="Under this category of the guild.")
-@click.option("--rig", metavar="RIG", help="Put it under this rig in the channels file.")
+@click.option("--rig", type=RIG, metavar="RIG", help="Put it under this rig in the channels file.")
 def channels_create(name: str, category: int | None, rig: str | None) -> None:
     """Create the text channel NAME, and add it to the channels file.
 
@@ -52,6 +61,8 @@ def channels_sync() -> None:
     """Add the guild's text channels that the file lacks.
 
     Removes nothing, and leaves every other byte of the channels file as it is.
+
+    Example: spoolbridge channels sync
     """
     from spoolbridge import guild
 

@@ -10,7 +10,7 @@ import click
 
 from spoolbridge.cli import plain
 from spoolbridge.cli.operate import Duration
-from spoolbridge.cli.options import CHANNEL, JSON, as_json_text, directory_of, open_spool
+from spoolbridge.cli.options import CHANNEL, FAILED, JSON, as_json_text, directory_of, open_spool
 from spoolbridge.errors import ChannelsError, SpoolError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def failed_list(channel: str | None, reason: str, since: float | None, as_json: 
 
 
 @failed.command("show")
-@click.argument("entry")
+@click.argument("entry", type=FAILED)
 def failed_show(entry: str) -> None:
     """Show why ENTRY failed, the command that retries, and how it begins.
 
@@ -75,7 +75,7 @@ def _selection(command: _Command) -> _Command:
         _REASON,
         click.option("--channel", type=CHANNEL, help="Only those of this channel."),
         click.option("--all", "everything", is_flag=True, help="Every failed entry that fits."),
-        click.argument("entries", nargs=-1),
+        click.argument("entries", nargs=-1, type=FAILED),
     ):
         command = option(command)
     return command

@@ -43,6 +43,8 @@ def status(watch: bool, schema: bool, as_json: bool) -> None:
 
     With --watch a terminal is redrawn every second; elsewhere a block (with --json a line) is printed when
     something has changed. Ctrl-C ends it with exit code 0.
+
+    Example: spoolbridge status --watch
     """
     if schema:
         from importlib import resources
@@ -84,6 +86,8 @@ def doctor(offline: bool, fix: bool, as_json: bool) -> None:
     """Find what is wrong, and say what mends it.
 
     Exit 1 where an error is found; warnings and notes alone exit 0. Nothing is changed without --fix.
+
+    Example: spoolbridge doctor --offline
     """
     import asyncio
 
@@ -148,7 +152,7 @@ def notify(channel: str, priority: str, message: str) -> None:
 
     Which channels admin and status are says the table [notify] of spoolbridge.toml.
 
-    Example: spoolbridge notify --channel admin --priority high "the deacon is stuck"
+    Example: spoolbridge notify --channel admin --priority high "deacon stuck"
     """
     raise click.exceptions.Exit(plain.announce(channel, message, priority))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,25 +21,55 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-class ChannelName(click.ParamType[str]):
-    """A channel's name, completed from the channels file."""
+class Known(click.ParamType[str]):
+    """A word that is completed from what there is: cheaply, from files, and in silence where they are not."""
 
-    name = "channel"
+    def __init__(self, name: str, known: Callable[[], Iterable[str]]) -> None:
+        self.name, self._known = name, known
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem
 
-        from spoolbridge import channels
-
-        with suppress(SpoolbridgeError):
-            addresses = channels.load(load_settings(secrets=False).channels).addresses
-            return [CompletionItem(each) for each in addresses if each.startswith(incomplete)]
+        with suppress(SpoolbridgeError, OSError):
+            return [CompletionItem(each) for each in self._known() if each.startswith(incomplete)]
         return []
 
 
-CHANNEL = ChannelName()
+def _addresses() -> Iterable[str]:
+    from spoolbridge import channels
+
+    return channels.load(load_settings(secrets=False).channels).addresses
+
+
+def _rigs() -> Iterable[str]:
+    from spoolbridge import channels
+
+    found = channels.load(load_settings(secrets=False).channels).channels
+    return dict.fromkeys(each.rig for each in found if each.rig)
+
+
+def _failed() -> Iterable[str]:
+    from spoolbridge import identity
+
+    _, spool = open_spool()
+    for place in ("failed", *(f"failed/{channel}" for channel in spool.channels("failed"))):
+        for name in spool.names(place):
+            if not name.endswith(identity.WHY) and (parsed := identity.parse(name)):
+                yield parsed[0]
+
+
+def _asked() -> Iterable[str]:
+    _, spool = open_spool()
+    names = spool.names("state/asks")
+    return [name.removesuffix(".json") for name in names if name.endswith(".json")]
+
+
+CHANNEL = Known("channel", _addresses)
+RIG = Known("rig", _rigs)
+FAILED = Known("entry", _failed)
+QUESTION = Known("id", _asked)
 FILES = click.Path(exists=True, dir_okay=False)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 

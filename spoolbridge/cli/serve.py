@@ -23,6 +23,8 @@ def demo(spool: str | None, port: int) -> None:
     """Show the bridge with an imaginary Discord: no token, no network.
 
     Prints where the chat and the spool are, and what to try. Ctrl-C ends it.
+
+    Example: spoolbridge demo --port 0
     """
     from pathlib import Path
 
@@ -38,7 +40,13 @@ def demo(spool: str | None, port: int) -> None:
 def run(once: bool, log: str | None) -> None:
     """Run the service: post what is dropped, file what is answered.
 
-    Stays in the foreground and logs to stderr; SIGTERM or Ctrl-C ends it.
+    Stays in the foreground and logs to stderr; SIGTERM or Ctrl-C ends it with exit code 0. It ends with 1
+    where only a person can help (no token, a refused one, another service on the spool); Discord being out of
+    reach is waited for. Under systemd it says when it is ready and that it is alive.
+
+    Example: spoolbridge run --log spoolbridge.log
+
+    See also: spoolbridge init --unit, spoolbridge status
     """
     from spoolbridge import service
 
@@ -57,6 +65,8 @@ def mcp(channels: tuple[str, ...]) -> None:
 
     An agent's program starts it; it needs no token, only the spool and the channels file. With --channel
     it is a channel of Claude Code, which has to be started for it.
+
+    Example: spoolbridge mcp --channel mayor-villa
     """
     from spoolbridge import mcp_server
 
@@ -76,6 +86,8 @@ def emulate(port: int, names: tuple[str, ...]) -> None:
     """Run the imaginary Discord alone, with its chat page.
 
     Prints the settings that lead a bridge to it. Ctrl-C ends it.
+
+    Example: spoolbridge emulate --port 8641 --channel mayor-villa --channel ops
     """
     from spoolbridge import demo as the_demo
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from spoolbridge.cli import plain
-from spoolbridge.cli.options import CHANNEL, FILES, open_spool, read_files, the_text
+from spoolbridge.cli.options import CHANNEL, FILES, RIG, open_spool, read_files, the_text
 
-_rig = click.option("--rig", metavar="RIG", help="Put [RIG] before the text.")
+_rig = click.option("--rig", type=RIG, metavar="RIG", help="Put [RIG] before the text.")
 _file = click.option("--file", "files", multiple=True, type=FILES, help="Attach it; may be repeated.")
 _wait = click.option("--wait", is_flag=True, help="Wait for it: exit 0 sent, 1 failed, 75 still queued.")
 _timeout = click.option(

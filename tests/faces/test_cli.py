@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import re
@@ -45,10 +46,6 @@ COMMANDS = [
     "channels", "channels list", "channels create", "channels sync",
     "failed", "failed list", "failed show", "failed retry", "failed drop", "pause", "resume",
     "log",
-]  # fmt: skip
-WITH_AN_EXAMPLE = [
-    "send", "reply", "react", "ask", "inbox", "wait", "channels create", "audit",
-    "failed", "failed list", "failed show", "failed retry", "failed drop", "pause", "resume", "log",
 ]  # fmt: skip
 
 
@@ -103,14 +100,34 @@ def test_every_command_is_tested_for_its_help() -> None:
     assert sorted(COMMANDS) == sorted(found)
 
 
-@pytest.mark.parametrize("words", WITH_AN_EXAMPLE)
-def test_an_example_can_be_typed(words: str) -> None:
-    """The example in a command's help is one line that this very command takes."""
-    ended = said(*words.split(), "--help")
-    [example] = [line for line in ended.out.splitlines() if line.startswith("  Example: ")]
-    typed = shlex.split(example.rpartition("spoolbridge ")[2])
-    assert words.split() == typed[: len(words.split())]
-    command(words).make_context(words, typed[len(words.split()) :])
+def examples(words: str) -> list[list[str]]:
+    """The calls of spoolbridge in the examples of a command's help, as words, without pipes around them."""
+    shown = said(*words.split(), "--help").out
+    found = re.findall(r"(?m)^  Example: (.*)$", shown)
+    for block in re.findall(r"(?m)^  Examples:\n((?:    .*\n)+)", shown):
+        found += [line.strip() for line in block.splitlines()]
+    calls = []
+    for line in found:
+        lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>")
+        lexer.whitespace_split = True
+        parts = itertools.groupby(lexer, lambda word: set(word) <= set("|&;<>"))
+        calls += [list(part) for apart, part in parts if not apart]
+    return [call[1:] for call in calls if call[0] == "spoolbridge"]
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_every_command_has_an_example_that_can_be_typed(words: str, tmp_path: Path) -> None:
+    """In its help stands at least one call of this very command, or of one below it, that click takes."""
+    typed = examples(words)
+    assert typed, f"no example in: spoolbridge {words} --help"
+    for call in typed:
+        assert words.split() == call[: len(words.split())]
+        for name in re.findall(r"\b[\w-]+\.(?:txt|png|log)\b", " ".join(call)):
+            (tmp_path / name).touch()  # what it names is there
+        found: click.Command = program.cli
+        while isinstance(found, click.Group):
+            found, call = found.commands[call[0]], call[1:]
+        found.make_context(words, call)
 
 
 def test_version() -> None:
@@ -240,38 +257,6 @@ def test_a_wrong_setting_is_named(file: Path) -> None:
     """In the words of the setting, not of the code that reads it."""
     ended = said("status", env={"SPOOLBRIDGE_POLL_INTERVAL": "often"})
     refused(ended, "SPOOLBRIDGE_POLL_INTERVAL cannot be 'often'; it is seconds, at least 0.05")
-
-
-# --- completion --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("typed", "names"),
-    [
-        ("send m", ["mayor-villa"]),
-        ("send ", ["vgt", "mayor-villa", "villacalculatecost3.ops", "farm.ops"]),
-        ("inbox v", ["vgt", "villacalculatecost3.ops"]),
-        ("failed retry --to farm", ["farm.ops"]),
-        ("failed list x", []),
-    ],
-)
-def test_channels_are_completed(file: Path, tmp_path: Path, typed: str, names: list[str]) -> None:
-    """As bash asks for it, from the channels file."""
-    words = f"spoolbridge {typed}"
-    env = {
-        "_SPOOLBRIDGE_COMPLETE": "bash_complete", "COMP_WORDS": words,
-        "COMP_CWORD": str(len(words.split(" ")) - 1),
-    }  # fmt: skip
-    ended = ran(cwd=tmp_path, env=env)
-    assert "" == ended.err
-    assert names == [line.removeprefix("plain,") for line in ended.out.split()]
-
-
-def test_completion_without_a_channels_file_is_silent(tmp_path: Path) -> None:
-    """A shell that is typed into is no place for an error."""
-    env = {"_SPOOLBRIDGE_COMPLETE": "bash_complete", "COMP_WORDS": "spoolbridge send m", "COMP_CWORD": "2"}
-    ended = ran(cwd=tmp_path, env=env)
-    assert ("", "") == (ended.out.strip(), ended.err)
 
 
 # --- send --------------------------------------------------------------------------------------------

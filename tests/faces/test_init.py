@@ -13,7 +13,7 @@ import pytest
 
 from spoolbridge import channels, settings
 from spoolbridge.emulator import Emulator, objects
-from tests.support.programs import Ended, ran
+from tests.support.programs import PROGRAM, Ended, ran
 from tests.support.terminal import Terminal
 from tests.support.tree import contents, tree
 
@@ -46,7 +46,7 @@ async def at_terminal(
 
     def talking() -> tuple[int, str]:
         more = {"SPOOLBRIDGE_API_URL": emulator.api_url, **env}
-        with Terminal("init", *arguments, cwd=cwd, env=more) as terminal:
+        with Terminal([PROGRAM, "init", *arguments], cwd=cwd, env=more) as terminal:
             talk(terminal)
             return terminal.ends(), terminal.shown
 

@@ -7,23 +7,25 @@ import pty
 import select
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.support.programs import ENDS_WITHIN, PATIENCE, PROGRAM, environment
+from tests.support.programs import ENDS_WITHIN, PATIENCE, environment
 
 
 class Terminal:
-    """The program with a terminal of its own, which is the one that it controls and is controlled by."""
+    """The command with a terminal of its own, which is the one that it controls and is controlled by."""
 
-    def __init__(self, *arguments: str, cwd: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | None = None
+    ) -> None:
         self._end, inner = pty.openpty()
         self._shown = b""
         self._read = 0
         self.process = subprocess.Popen(
-            ["setsid", "--ctty", PROGRAM, *arguments], cwd=cwd, env=environment(env),
+            ["setsid", "--ctty", *command], cwd=cwd, env=environment(env),
             stdin=inner, stdout=inner, stderr=inner,
         )  # fmt: skip
         os.close(inner)
@@ -40,9 +42,9 @@ class Terminal:
             assert self._more(end), self.shown
         self._read = self.shown.index(text, self._read) + len(text)
 
-    def types(self, text: str) -> None:
-        """Type a line."""
-        os.write(self._end, f"{text}\n".encode())
+    def types(self, text: str, end: str = "\n") -> None:
+        """Type a line, or what has another end."""
+        os.write(self._end, f"{text}{end}".encode())
 
     def ends(self) -> int:
         """Its exit code, once it has shown everything."""
