@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 
-from tests.bench import pacing
+from tests.bench import burst, pacing
 from tests.bench.table import Table
 
-MEASUREMENTS: Mapping[str, Callable[[float], Table]] = {"pacing": pacing.measure}
+MEASUREMENTS: Mapping[str, Callable[[float], Table]] = {"burst": burst.measure, "pacing": pacing.measure}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

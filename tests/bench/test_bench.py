@@ -1,6 +1,8 @@
-"""The measurements run, and their figures are of what they say: a look at a tenth of the work."""
+"""The measurements run, and their figures are of what they say: a look at a share of the work."""
 
 from __future__ import annotations
+
+import shutil
 
 import pytest
 
@@ -19,6 +21,27 @@ def test_pacing() -> None:
     assert {("spoolbridge", "0", "0")} == {(row["client"], row["429s"], row["given up"]) for row in ours}
     assert max(float(row["ratio"]) for row in ours) <= 1.05
     assert sum(int(row["429s"]) for row in others) > 0
+
+
+def rows(name: str, scale: float) -> list[dict[str, str]]:
+    """A measurement's rows, by the head of each column."""
+    table = MEASUREMENTS[name](scale)
+    return [dict(zip(table.head, row, strict=True)) for row in table.rows]
+
+
+def figure(cell: str) -> float:
+    """The median of a cell that says how it is spread."""
+    return float(cell.partition(" ")[0])
+
+
+def test_burst() -> None:
+    """Everybody's messages arrive once (else it raises); ours are synced, and never on the loop's thread."""
+    found = rows("burst", 0.05)
+    assert ["raw", "spoolbridge", "discord.py", "a"] == [each["who"].partition(" ")[0] for each in found]
+    assert all(figure(each["messages/s"]) > 0 and figure(each["CPU µs"]) > 0 for each in found)
+    assert "1.000 (1.000–1.000)" == found[0]["of the reference"]
+    if shutil.which("strace"):
+        assert ("0.0", True) == (found[1]["on the loop"], 5 < float(found[1]["fsyncs"]) < 12)
 
 
 def test_a_table_is_read_in_columns() -> None:
