@@ -49,8 +49,7 @@ def _soak(asked: argparse.Namespace, clocks: _clocks.Clocks) -> int:
     acts = ", ".join(f"{count} {what}" for what, count in sorted(soak.world.acts.items()))
     print(f"troubles: {acts}; {soak.complaints.warnings} warnings")
     print(f"{_clocks.real_time() - began:.0f} s on the wall")
-    for each in soak.wrong[:50]:
-        print(f"WRONG: {each}")
+    soak.tell()
     print("wrong: " + str(len(soak.wrong)) if soak.wrong else "nothing was lost, repeated or left")
     return 1 if soak.wrong else 0
 

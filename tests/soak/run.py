@@ -167,6 +167,7 @@ class Soak:
         emulator = Emulator(clock=clocks.true, latency=LATENCY)
         self.world = World(root, emulator, clocks, disk, random.Random(seed))
         self.readings: list[gauges.Reading] = []
+        self._told = 0
         self.complaints = Complaints(self.wrong, disk)
         self.service = Service(self.world)
 
@@ -240,6 +241,13 @@ class Soak:
         book = world.ledger
         counts = (book.dropped, book.posts, book.said, book.filed, book.open)
         print(Hour(number, *counts, self.service.starts, self.readings[-1]), flush=True)
+        self.tell()
+
+    def tell(self) -> None:
+        """What has turned out to be wrong since the last time."""
+        for each in self.wrong[self._told :]:
+            print(f"WRONG: {each}", flush=True)
+        self._told = len(self.wrong)
 
     async def _last(self, town: Town, hours: float) -> None:
         """The weather is fine, everybody has had time: nothing may wait any more, says an audit too."""

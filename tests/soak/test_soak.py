@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.soak.breaks import BREAKS, ROOT, Break
 
 
 def soaked(hours: float, seed: int) -> list[str]:
@@ -34,3 +33,16 @@ def test_an_hour() -> None:
 def test_a_day(seed: int) -> None:
     """A day and a night: neither, and memory, descriptors and threads as flat as the journal allows."""
     assert "nothing was lost, repeated or left" == soaked(24, seed)[-1]
+
+
+@pytest.mark.parametrize("what", BREAKS, ids=lambda what: what.name)
+def test_a_break_is_one_of_the_product_as_it_is(what: Break) -> None:
+    """`python -m tests.soak.breaks` changes this very text and wants the soak to notice."""
+    assert 1 == what.path.read_text("utf-8").count(what.text)
+
+
+@pytest.mark.parametrize("what", BREAKS, ids=lambda what: what.name)
+def test_a_break_is_listed(what: Break) -> None:
+    """tests/README.md names each, its module, and what the soak says."""
+    listed = (ROOT / "tests" / "README.md").read_text("utf-8")
+    assert f"| {what.name} | `{what.module}` | {what.says.strip(' ,:')} |" in listed

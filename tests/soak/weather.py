@@ -35,15 +35,16 @@ class Weather:
         self._world, self._dice, self._restart = world, world.dice, restart
         self._spool = Spool(world.settings.spool)
         self._ways: dict[str, tuple[int, Callable[[], Awaitable[None]]]] = {
-            "answers": (14, self._answers),
-            "outages": (2, self._outage),
-            "full disks": (1, self._full_disk),
-            "permissions": (2, self._permission),
-            "channels": (1, self._channel),
-            "clocks": (1, self._clock),
-            "retries": (4, self._retry),
-            "cancels": (2, self._cancel),
-            "holds": (1, self._hold),
+            "answers": (100, self._answers),
+            "outages": (8, self._outage),
+            "full disks": (5, self._full_disk),
+            "permissions": (14, self._permission),
+            "channels": (5, self._channel),
+            "clocks": (6, self._clock),
+            "retries": (30, self._retry),
+            "cancels": (12, self._cancel),
+            "holds": (6, self._hold),
+            # Seldom: what a service keeps is only seen while it lives.
             "stops": (1, self._stop),
             "kills": (2, self._kill),
         }
