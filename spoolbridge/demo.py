@@ -9,14 +9,16 @@ import asyncio
 import json
 import logging
 import os
+import secrets
 import shlex
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
+from socket import socket
 
-from spoolbridge import service
+from spoolbridge import page, service
 from spoolbridge.emulator import Emulator
 from spoolbridge.errors import SpoolbridgeError
 from spoolbridge.incoming import IncomingMessage, maildir_file
@@ -26,7 +28,7 @@ from spoolbridge.settings import Settings
 from spoolbridge.spool import Spool
 
 CHANNELS = {"mayor-villa": "villacalculatecost3", "mayor-bridge": "discord_bot", "town-square": None}
-PORT = 8640
+_KEY_BYTES = 18
 _POLL = 1.0  # seconds; a person is watching
 _REMARK = "spoolbridge demo makes this file anew at each start"
 _FIRST = (
@@ -38,18 +40,31 @@ log = logging.getLogger("spoolbridge.demo")
 
 
 async def run(spool: Path | None, port: int, say: Callable[[str], None]) -> None:
-    """Serve until a signal comes; `say` prints a line. Raises SpoolbridgeError where the port is taken."""
+    """Serve until a signal comes; `say` prints a line. The page takes `port`, the chat the next one; 0 takes
+    free ones. Raises SpoolbridgeError where a port is taken.
+    """
     with ExitStack() as stack:
         if spool is None:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="spoolbridge-demo-"))
             spool = Path(scratch) / "spool"
-        emulator = Emulator()
-        async with _serving(emulator, port):
+        emulator, key = Emulator(), secrets.token_urlsafe(_KEY_BYTES)
+        where = page.Where("127.0.0.1", port)
+        bound = stack.enter_context(_bound(where, key))
+        async with _serving(emulator, port + 1 if port else 0):
+            pages = f"http://{where.host}:{bound.getsockname()[1]}/#key={key}", f"{emulator.url}/"
             await service.run(
                 _settings(spool, emulator),
-                ready=lambda parts: _welcome(parts, emulator.url, say),
+                ready=lambda parts: _welcome(parts, *pages, say),
                 report=_report,
+                face=lambda parts: page.serve(parts, bound, where, key=key),
             )
+
+
+def _bound(where: page.Where, key: str) -> socket:
+    try:
+        return page.listen(where, key=key)
+    except SpoolbridgeError as error:
+        raise SpoolbridgeError(error.what, "say --port 0, which takes free ones") from None
 
 
 @asynccontextmanager
@@ -89,13 +104,14 @@ def _settings(spool: Path, emulator: Emulator) -> Settings:
     )  # fmt: skip
 
 
-def _welcome(parts: Parts, url: str, say: Callable[[str], None]) -> None:
+def _welcome(parts: Parts, url: str, chat: str, say: Callable[[str], None]) -> None:
     root = shlex.quote(str(parts.spool.root))
     for line in (
         "",
         "  spoolbridge demo: an imaginary Discord, a real bridge",
         "",
-        f"  the chat      {url}/",
+        f"  the page      {url}",
+        f"  the chat      {chat}",
         f"  the spool     {parts.spool.root}",
         "",
         "  Try, in another terminal:",

@@ -72,17 +72,16 @@ class Histogram:
 
 
 class Metrics:
-    """The counts of one service. `channels` gives the addresses that may be labels; times in unix seconds.
-
-    A clock that goes back begins the hour anew.
+    """The counts of one service. `channels` gives the addresses that may be labels; times in unix seconds,
+    `ticks` in seconds that do not jump. A clock that goes back begins the hour anew.
     """
 
     def __init__(
         self, channels: Callable[[], Container[str]] = tuple[str, ...], *,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.time, ticks: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._channels = channels
-        self._clock = clock
+        self._clock, self._ticks = clock, ticks
         self._slots: deque[Slot] = deque(maxlen=SLOTS)
         self.began = clock()
         #: channel → entries since the service began.
@@ -96,6 +95,8 @@ class Metrics:
         self.latency = Histogram()
         #: channel → entries in `outgoing/` and `sending/` at the dispatcher's last look.
         self.backlog: dict[str, int] = {}
+        #: When that was, by `ticks`.
+        self.looked_at: float | None = None
         #: The newest sent entries, oldest first.
         self.newest: deque[Settled] = deque(maxlen=60)
         self.last_sent: float | None = None
@@ -135,7 +136,7 @@ class Metrics:
 
     def looked(self, backlog: Mapping[str, int]) -> None:
         """The dispatcher has counted what waits and what is being sent, by channel directory."""
-        self.backlog = {}
+        self.backlog, self.looked_at = {}, self._ticks()
         for channel, count in backlog.items():
             label = self._label(channel)
             self.backlog[label] = self.backlog.get(label, 0) + count

@@ -57,6 +57,9 @@ _SWEEP = 24 * 3600.0  # seconds between two sweeps of tmp/
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _DISK = (*_NO_ROOM, errno.EIO, errno.EROFS)  # what a disk says; any other OSError is a bug
 
+#: Something that shows a running service, until it is cancelled.
+Face = Callable[[Parts], Coroutine[object, object, None]]
+
 log = logging.getLogger(__name__)
 
 
@@ -66,8 +69,9 @@ async def run(
     once: bool = False,
     ready: Callable[[Parts], None] | None = None,
     report: Callable[[IncomingMessage], None] = lambda _: None,
+    face: Face | None = None,
 ) -> None:
-    """Serve until a signal comes; with `once`, drain both ways and return.
+    """Serve until a signal comes; with `once`, drain both ways and return. A `face` runs beside the flows.
 
     Raises SpoolbridgeError for what is expected to go wrong: no token, a refused token, a spool that
     another service holds, a disk that fails.
@@ -86,7 +90,9 @@ async def run(
         if ready:
             ready(parts)
 
-    serving = asyncio.ensure_future(_serve(settings, stop, once=once, built=built, report=report))
+    serving = asyncio.ensure_future(
+        _serve(settings, stop, once=once, built=built, report=report, face=face)
+    )
     stopping = asyncio.ensure_future(stop.wait())
     try:
         with _signals_to(stop):
@@ -146,6 +152,7 @@ async def _serve(
     once: bool,
     built: Callable[[Parts], None],
     report: Callable[[IncomingMessage], None],
+    face: Face | None,
 ) -> None:
     async with AsyncExitStack() as stack:
         parts = await _when_there_is_room(stack, settings, report, once=once)
@@ -169,6 +176,7 @@ async def _serve(
             _keep_house(parts),
             *parts.post.flows(),
             *([parts.receipts.run()] if parts.receipts else []),
+            *([face(parts)] if face else []),
         ]
         try:
             async with asyncio.TaskGroup() as tasks:

@@ -1,7 +1,7 @@
 """The settings: the environment, then `.env`, then `spoolbridge.toml`, then the defaults.
 
-The only reader of the environment. The token is kept out of every repr and is read by the service
-alone: `load(..., secrets=False)` opens no `.env` and drops a token that was inherited.
+The only reader of the environment. The secrets are kept out of every repr and are read by the service
+alone: `load(..., secrets=False)` opens no `.env` and drops those that were inherited.
 """
 
 from __future__ import annotations
@@ -49,9 +49,12 @@ _PROJECT = "CLAUDE_PROJECT_DIR"  # set by Claude Code for the servers that it st
 _UNITS = {"b": 1, "kb": 10**3, "kib": 1 << 10, "mb": 10**6, "mib": 1 << 20, "gb": 10**9, "gib": 1 << 30}
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?) ?((?:[kmg]i?)?b)?", re.ASCII | re.IGNORECASE)
 TOKEN = "DISCORD_BOT_TOKEN"  # noqa: S105  (the setting's name, not its value)
+HTTP_KEY = "SPOOLBRIDGE_HTTP_KEY"
+#: What stands in the environment or in `.env`, never in spoolbridge.toml, and is the service's alone.
+SECRETS = (TOKEN, HTTP_KEY)
+SHORTEST_KEY = 16  # characters
 
-
-_UNTOLD = ("token", "environment")
+_UNTOLD = ("token", "http_key", "environment")
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -74,6 +77,8 @@ class Settings(NamedTuple):
     channels: Path
     inbox: Path
     token: str = ""
+    #: What the page asks for before it changes anything; empty: it changes nothing.
+    http_key: str = ""
     guild_id: int | None = None
     api_url: str = DEFAULT_API_URL
     poll: tuple[str, ...] = DEFAULT_POLL
@@ -113,15 +118,16 @@ def load(
     town, toml_path, dotenv_path = _sources(environ, cwd)
     values, tables = _toml(toml_path) if toml_path else ({}, _Tables())
     if not secrets:
-        environ.pop(TOKEN, None)
+        for name in SECRETS:
+            environ.pop(name, None)
     elif dotenv_path.is_file():
         from spoolbridge import dotenv  # what `send` does without
 
         said = dotenv.load(dotenv_path)
-        values |= {name: said[name] for name in (*KEYS, TOKEN) if name in said}
-    values |= {name: environ[name] for name in (*KEYS, TOKEN) if name in environ}
+        values |= {name: said[name] for name in (*KEYS, *SECRETS) if name in said}
+    values |= {name: environ[name] for name in (*KEYS, *SECRETS) if name in environ}
     values = {name: value for name, value in values.items() if value.strip()}  # NAME= is the default
-    inherited = {name: value for name, value in environ.items() if name != TOKEN}
+    inherited = {name: value for name, value in environ.items() if name not in SECRETS}
     project = Path(os.path.realpath(environ.get(_PROJECT) or cwd))
     return _settings(values, tables, cwd, town)._replace(environment=inherited, project=project)
 
@@ -159,6 +165,7 @@ def _settings(values: Mapping[str, str], tables: _Tables, cwd: Path, town: Path 
         channels=cwd / values.get("SPOOLBRIDGE_CHANNELS", channels / "discord-channels.json"),
         inbox=cwd / values.get("SPOOLBRIDGE_INBOX", inbox / "discord-inbox.jsonl"),
         token=values.get(TOKEN, "").strip(),
+        http_key=_http_key(values.get(HTTP_KEY, "").strip()),
         guild_id=_checked(values, "DISCORD_GUILD_ID", _id, "the guild's id, a number"),
         api_url=_checked(values, "SPOOLBRIDGE_API_URL", _url, "an http or https address") or DEFAULT_API_URL,
         poll=_checked(values, "SPOOLBRIDGE_POLL", _globs, "names or globs, by commas") or DEFAULT_POLL,
@@ -186,6 +193,14 @@ def _checked(values: Mapping[str, str], name: str, read: Callable[[str], _T], fo
         return read(values[name].strip())
     except ValueError:
         raise SettingsError(f"{name} cannot be {values[name]!r}", f"it is {form}") from None
+
+
+def _http_key(key: str) -> str:
+    """Not shown in what is raised, as other settings are."""
+    if key and not (len(key) >= SHORTEST_KEY and key.isascii() and key.isprintable() and " " not in key):
+        form = f"{SHORTEST_KEY} or more plain characters without a space"
+        raise SettingsError(f"{HTTP_KEY} is too short, or no key", f"it is {form}: openssl rand -hex 16")
+    return key
 
 
 def _id(text: str) -> int:

@@ -157,7 +157,7 @@ def test_links_within_the_project_resolve(path: Path) -> None:
 def test_the_settings_that_a_document_names_exist(path: Path) -> None:
     """No document promises a setting that nothing reads."""
     named = set(re.findall(r"\b(?:SPOOLBRIDGE|DISCORD)_[A-Z_]+\b", text(path)))
-    assert named <= {settings.TOKEN, *settings.KEYS, "SPOOLBRIDGE_TEST_SEED"}
+    assert named <= {*settings.SECRETS, *settings.KEYS, "SPOOLBRIDGE_TEST_SEED"}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)
@@ -199,7 +199,7 @@ def test_readme_tells_every_setting() -> None:
     """The table holds each name with its key in spoolbridge.toml and its default, and nothing else."""
     rows = table(README, "name")
     named = {ticked(name)[0]: (ticked(key) or [""])[0] for name, key, _ in rows}
-    assert {settings.TOKEN: "", **settings.KEYS} == named
+    assert dict.fromkeys(settings.SECRETS, "") | settings.KEYS == named
     told = {ticked(name)[0]: default for name, _, default in rows}
     assert f"`{settings.DEFAULT_API_URL}`" in told["SPOOLBRIDGE_API_URL"]
     assert f"`{','.join(settings.DEFAULT_POLL)}`" in told["SPOOLBRIDGE_POLL"]

@@ -37,7 +37,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "post_office",
         "parts",
         "bulletin pulse",
-        "service audit",
+        "service audit page",
         "mcp_server demo",
         "cli",
     )
@@ -46,10 +46,12 @@ ROWS: tuple[frozenset[str], ...] = tuple(
 #: Narrower than their rows: all that these may import of ours.
 ONLY = {"discord": {"", "emoji", "errors", "outcome"}, "emulator": set[str]()}
 #: And all that may import these.
-ONLY_BY = {"emulator": {"demo", "cli"}, "cli": set[str](), "service": {"demo", "cli"}}
+ONLY_BY = {
+    "emulator": {"demo", "cli"}, "cli": set[str](), "service": {"demo", "cli"}, "page": {"demo", "cli"}
+}  # fmt: skip
 
 #: What starts slowly, and must not be waited for by an agent that sends a line (`sending`'s promise).
-SLOW = {"aiohttp", "mcp", "watchdog", "pydantic", "asyncio"}
+SLOW = {"aiohttp", "mcp", "watchdog", "pydantic", "asyncio", "prometheus_client"}
 
 Graph = dict[str, set[str]]
 
@@ -199,6 +201,14 @@ class TestThisPackage:
         loaded = set(done.stdout.split())
         assert f"spoolbridge.{module}" in loaded
         assert set() == SLOW & loaded
+
+    def test_a_service_without_a_page_loads_nothing_of_it(self) -> None:
+        """It runs for months on small machines, most of them without anybody who looks."""
+        script = "import sys, spoolbridge.service; print(*sys.modules)"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
+        loaded = set(done.stdout.split())
+        assert "spoolbridge.metrics" in loaded
+        assert set() == {"aiohttp.web", "prometheus_client", "spoolbridge.page"} & loaded
 
 
 class TestTheTest:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from spoolbridge.cli.options import load_settings
+
+if TYPE_CHECKING:
+    from spoolbridge.service import Face
 
 _PORT = click.IntRange(0, 65535)
 _FREE = "0 takes a free one."
@@ -17,12 +20,13 @@ _SPOOL = click.Path(file_okay=False)
 @click.command()
 @click.option("--spool", type=_SPOOL, help="Keep the spool here.  [default: a scratch one]")
 @click.option(
-    "--port", type=_PORT, metavar="PORT", default=8640, show_default=True, help=f"The chat page's; {_FREE}"
-)
+    "--port", type=click.IntRange(0, 65534), metavar="PORT", default=8640, show_default=True,
+    help=f"The page's, and the chat's is the next; {_FREE}",
+)  # fmt: skip
 def demo(spool: str | None, port: int) -> None:
     """Show the bridge with an imaginary Discord: no token, no network.
 
-    Prints where the chat and the spool are, and what to try. Ctrl-C ends it.
+    Prints where the page, the chat and the spool are, and what to try. Ctrl-C ends it.
 
     Example: spoolbridge demo --port 0
     """
@@ -37,22 +41,44 @@ def demo(spool: str | None, port: int) -> None:
 @click.command()
 @click.option("--once", is_flag=True, help="Send what waits, read what is new, and exit.")
 @click.option("--log", type=click.Path(dir_okay=False), help="Log to this file, rotated at 10 MB.")
-def run(once: bool, log: str | None) -> None:
+@click.option("--http", "where", metavar="[HOST:]PORT", help="Serve the page, /metrics and /healthz there.")
+@click.option("--http-anywhere", is_flag=True, help="HOST may be reached by other machines; needs a key.")
+def run(once: bool, log: str | None, where: str | None, http_anywhere: bool) -> None:
     """Run the service: post what is dropped, file what is answered.
 
     Stays in the foreground and logs to stderr; SIGTERM or Ctrl-C ends it with exit code 0. It ends with 1
     where only a person can help (no token, a refused one, another service on the spool); Discord being out of
     reach is waited for. Under systemd it says when it is ready and that it is alive.
 
-    Example: spoolbridge run --log spoolbridge.log
+    The page of --http only shows, unless SPOOLBRIDGE_HTTP_KEY is set.
+
+    Examples:
+      spoolbridge run --log spoolbridge.log
+      spoolbridge run --http 127.0.0.1:8640
 
     See also: spoolbridge init --unit, spoolbridge status
     """
     from spoolbridge import service
 
+    if where and once:
+        raise click.UsageError("--http goes with a service that stays; leave out --once.")
     settings = load_settings()
     _log_to(log, settings.token)
-    _run(service.run(settings, once=once))
+    face = _page(where, settings.http_key, http_anywhere) if where else None
+    _run(service.run(settings, once=once, face=face))
+
+
+def _page(text: str, key: str, anywhere: bool) -> Face:
+    import functools
+
+    from spoolbridge import page
+
+    try:
+        where = page.where(text)
+    except ValueError:
+        raise click.BadParameter("write HOST:PORT, such as 127.0.0.1:8640", param_hint="--http") from None
+    bound = page.listen(where, key=key, anywhere=anywhere)
+    return functools.partial(page.serve, bound=bound, where=where, key=key)
 
 
 @click.command()

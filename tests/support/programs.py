@@ -138,6 +138,7 @@ class Demo(Running):
             self.__exit__(None, None, None)
             raise
         self.url = self._shown("the chat")
+        self.page = self._shown("the page")
         self.spool = Path(self._shown("the spool"))
 
     def _shown(self, what: str) -> str:
