@@ -52,6 +52,7 @@ def run(once: bool, log: str | None, where: str | None, http_anywhere: bool) -> 
 
     The page of --http only shows, unless SPOOLBRIDGE_HTTP_KEY is set.
 
+    \b
     Examples:
       spoolbridge run --log spoolbridge.log
       spoolbridge run --http 127.0.0.1:8640
