@@ -23,14 +23,20 @@ const key = () => sessionStorage.getItem("key") || "";
 const bearer = () => (key() ? { Authorization: `Bearer ${key()}` } : {});
 
 async function ask() {
+  let answer;
   try {
-    const answer = await fetch("/state.json", { headers: bearer(), cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
-    if (answer.status === 401) return locked();
-    if (!answer.ok) throw new Error(answer.statusText);
-    picture = await answer.json();
-    draw();
+    answer = await fetch("/state.json", { headers: bearer(), cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+    if (answer.ok) picture = await answer.json();
   } catch {
-    health(false, "the service does not answer");
+    return health(false, "the service does not answer");
+  }
+  if (answer.status === 401) return locked();
+  if (!answer.ok) return health(false, `the service answers ${answer.status}`);
+  try {
+    draw();
+  } catch (error) {
+    reportError(error);
+    health(false, "this page cannot draw what it was told");
   }
 }
 

@@ -5,13 +5,15 @@
     GET  /healthz      200, or 503 with the reason in a line; anybody may ask
     POST /retry        {channel, file}: a failed entry back to outgoing/, for who has the key
 
-On loopback everybody on this machine may look; elsewhere whoever has the key. Nothing is logged of a request.
+On loopback everybody on this machine may look; elsewhere whoever has the key. Of a request nothing is
+logged.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from importlib import resources
@@ -21,7 +23,7 @@ from aiohttp import web
 
 from spoolbridge import failures
 from spoolbridge.errors import SpoolError
-from spoolbridge.page.door import Door, Where
+from spoolbridge.page.door import Door, Where, address_of
 from spoolbridge.page.exposition import CONTENT_TYPE, Exposition
 from spoolbridge.page.health import Health, health
 from spoolbridge.page.looks import AllBut, Looks, Seen
@@ -52,6 +54,8 @@ _HEADERS = {
 _READ_ONLY = f"The page only shows: put {HTTP_KEY}=… (16 characters or more) into .env to retry from here."
 _NO_KEY = "This needs the key: Authorization: Bearer and what SPOOLBRIDGE_HTTP_KEY is."
 
+log = logging.getLogger(__name__)
+
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -62,6 +66,7 @@ async def serve(parts: Parts, bound: socket, where: Where, *, key: str) -> None:
     await runner.setup()
     try:
         await web.SockSite(runner, bound).start()
+        log.info("the page is at %s/", address_of(bound))
         await asyncio.Event().wait()
     finally:
         await runner.cleanup()
