@@ -53,7 +53,7 @@ async def run(spool: Path | None, port: int, say: Callable[[str], None]) -> None
         async with _serving(emulator, port + 1 if port else 0):
             pages = f"http://{where.host}:{bound.getsockname()[1]}/#key={key}", f"{emulator.url}/"
             await service.run(
-                _settings(spool, emulator),
+                _settings(spool, emulator)._replace(http_key=key),
                 ready=lambda parts: _welcome(parts, *pages, say),
                 report=_report,
                 face=lambda parts: page.serve(parts, bound, where, key=key),

@@ -96,6 +96,8 @@ class Poller:
         )  # fmt: skip
         self._troubles = Troubles(clock, jitter)
         self._names: Mapping[int, str] = {}
+        #: When the next look is due, by the clock; None: none has been taken.
+        self.due_at: float | None = None
 
     @property
     def problems(self) -> dict[str, str]:
@@ -117,7 +119,8 @@ class Poller:
             while not stop.is_set():
                 await self._look()
                 await self._visits.ended(BUSY_INTERVAL)
-                await pause(self._rest(), stop, sleep=self._sleep)
+                self.due_at = self._clock() + (rest := self._rest())
+                await pause(rest, stop, sleep=self._sleep)
         finally:
             await self._visits.abandon()
 

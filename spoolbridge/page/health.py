@@ -24,7 +24,7 @@ def health(parts: Parts, *, clock: Callable[[], float] = time.monotonic) -> Heal
     """How the service stands now, by the clock that its client goes by (seconds that do not jump).
 
     Red where Discord has not answered for three poll intervals, where it is not asked at all, and where the
-    dispatcher has not looked at the spool for as long. A flow that dies ends the service, and this with it.
+    dispatcher or the poller has not looked for as long. A flow that dies ends the service, and this with it.
     """
     now = clock()
     patience = max(LEAST, INTERVALS * parts.settings.poll_interval)
@@ -35,7 +35,7 @@ def health(parts: Parts, *, clock: Callable[[], float] = time.monotonic) -> Heal
     if silence is None or silence > patience:
         since = "yet" if silence is None else f"for {silence:.0f} s"
         return Health(False, f"Discord has not answered {since}", silence)
-    idle = None if looked is None else now - looked
-    if idle is not None and idle > patience:
-        return Health(False, f"the dispatcher has not looked at the spool for {idle:.0f} s", silence)
+    for flow, last in (("dispatcher", looked), ("poller", parts.poller.due_at)):
+        if last is not None and now - last > patience:
+            return Health(False, f"the {flow} has not looked for {now - last:.0f} s", silence)
     return Health(True, "ok", silence)

@@ -14,8 +14,9 @@ from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
-from spoolbridge import failures, header, identity, inbox, ready
+from spoolbridge import failures, header, holds, identity, inbox, ready
 from spoolbridge.failures import Failure
+from spoolbridge.identity import WHY
 from spoolbridge.inbox import Received
 from spoolbridge.metrics import Settled
 from spoolbridge.spool import Spool
@@ -67,6 +68,8 @@ class Seen(NamedTuple):
     sent: list[Settled]
     outward: list[Said]
     inward: list[Said]
+    #: Channels that are held; "": all of them.
+    held: frozenset[str]
 
     @property
     def oldest(self) -> float | None:
@@ -103,6 +106,7 @@ class Looks:
             sent=sent,
             outward=list(self._read.values()),
             inward=sorted(inward, key=lambda said: said.at)[-MESSAGES:],
+            held=frozenset([*holds.held(self._spool), *([""] if holds.everything(self._spool) else [])]),
         )
 
     def _box(self, state: str, channel: str) -> Box:
@@ -120,10 +124,16 @@ class Looks:
         place = f"failed/{channel}".rstrip("/")
 
         def found() -> tuple[int, list[Failure]]:
-            parsed = (name for name in self._spool.names(place) if identity.parse(name))
-            names = [name for name in parsed if not ready.ignored(name)]
-            wanted = {(channel, name) for name in heapq.nlargest(FAILURES, names)}
-            return len(names), list(failures.failures(self._spool, channel, but=AllBut(wanted)))
+            # A look at each name's first letter is all that thousands of them may cost.
+            names = [each for each in self._spool.names(place) if each[:8].isdigit()]
+            names = [each for each in names if not each.endswith(WHY)]
+            newest = ((name, identity.parse(name)) for name in heapq.nlargest(FAILURES, names))
+            opened = [
+                failures.at(self._spool, channel, name, parsed[0])
+                for name, parsed in newest
+                if parsed and not ready.ignored(name)
+            ]
+            return len(names), opened
 
         return self._unless_the_same(self._failed, (place,), found)
 
@@ -131,7 +141,7 @@ class Looks:
         places = (f"incoming/{channel}/new", f"incoming/{channel}/cur")
 
         def found() -> list[Said]:
-            return [_said(each) for each in inbox.loaded(inbox.listed(self._spool, channel)[-MESSAGES:])]
+            return [_said(each) for each in inbox.loaded(inbox.newest(self._spool, channel, MESSAGES))]
 
         return self._unless_the_same(self._incoming, places, found)
 
@@ -180,16 +190,6 @@ class Looks:
                 finally:
                     os.close(fd)
         return Said(entry_id, sent.channel, "", cut(text or identity.original(rest)), sent.at)
-
-
-class AllBut:
-    """Every pair but these."""
-
-    def __init__(self, these: set[tuple[str, str]]) -> None:
-        self._these = these
-
-    def __contains__(self, pair: object) -> bool:
-        return pair not in self._these
 
 
 def cut(text: str) -> str:

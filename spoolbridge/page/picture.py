@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
-from spoolbridge import __version__, bulletin, identity
+from spoolbridge import __version__, bulletin, identity, leaks
 from spoolbridge.failures import Failure
 from spoolbridge.metrics import SLOT, SLOTS, Settled, Slot
 from spoolbridge.page.health import Health
@@ -29,6 +30,7 @@ def picture(parts: Parts, seen: Seen, health: Health) -> Picture:
     guild = said.pop(GUILD, {}).get("inbound")
     troubles = [f"The guild is not read: {guild}"] if guild else []
     troubles += [f"#{name} is {remark}" for name, each in said.items() for remark in _remarks(each)]
+    hide = _hiding(parts.settings.token, parts.settings.http_key)
     return {
         "at": time.time(),
         "since": parts.since,
@@ -46,10 +48,21 @@ def picture(parts: Parts, seen: Seen, health: Health) -> Picture:
         "slot": SLOT,
         "slots": SLOTS,
         "hour": [_slot(each) for each in metrics.hour],
-        "failures": [_failure(each) for each in reversed(seen.failures)],
-        "out": [_said(each) for each in reversed(seen.outward)],
-        "in": [_said(each) for each in reversed(seen.inward)],
+        "failures": [_failure(each, hide) for each in reversed(seen.failures)],
+        "out": [_said(each, hide) for each in reversed(seen.outward)],
+        "in": [_said(each, hide) for each in reversed(seen.inward)],
     }  # fmt: skip
+
+
+def _hiding(*own: str) -> Callable[[str], str]:
+    """Masks what looks like a secret, and these of ours: a message may hold anything."""
+
+    def hide(text: str) -> str:
+        for secret in filter(None, own):
+            text = text.replace(secret, "…")
+        return leaks.mask(text)
+
+    return hide
 
 
 def _channels(seen: Seen, said: dict[str, Any], sent: Counter[str]) -> list[Picture]:
@@ -70,7 +83,7 @@ def _channels(seen: Seen, said: dict[str, Any], sent: Counter[str]) -> list[Pict
                 "count": seen.failed.get(name, 0),
                 "entries": [_entry(each.id, each.name) for each in failed.get(name, ())][-SHOWN:],
             },
-            "remarks": _remarks(said.get(name, {})),
+            "remarks": [*(["on hold"] if {"", name} & seen.held else []), *_remarks(said.get(name, {}))],
         }
         for name in names
     ]
@@ -106,18 +119,18 @@ def _entry(entry_id: str, name: str) -> Picture:
     return {"id": entry_id, "name": identity.original(parsed[1]) if parsed else name}
 
 
-def _failure(each: Failure) -> Picture:
+def _failure(each: Failure, hide: Callable[[str], str]) -> Picture:
     lines = each.why.splitlines()
     hints = [line.partition(": ")[2] for line in lines if line.startswith("What to do: ")]
     return {
         "channel": each.channel, "file": each.name, "at": identity.time_of(each.id),
-        **_entry(each.id, each.name), "reason": each.reason or "no reason lies beside it",
-        "hint": "".join(hints),
+        **_entry(each.id, each.name), "reason": hide(each.reason) or "no reason lies beside it",
+        "hint": hide("".join(hints)),
     }  # fmt: skip
 
 
-def _said(each: Said) -> Picture:
-    return each._asdict()
+def _said(each: Said, hide: Callable[[str], str]) -> Picture:
+    return each._replace(text=hide(each.text))._asdict()
 
 
 def _slot(each: Slot) -> list[float | None]:

@@ -21,12 +21,12 @@ from socket import socket
 
 from aiohttp import web
 
-from spoolbridge import failures
+from spoolbridge import failures, identity
 from spoolbridge.errors import SpoolError
 from spoolbridge.page.door import Door, Where, address_of
 from spoolbridge.page.exposition import CONTENT_TYPE, Exposition
 from spoolbridge.page.health import Health, health
-from spoolbridge.page.looks import AllBut, Looks, Seen
+from spoolbridge.page.looks import Looks, Seen
 from spoolbridge.page.picture import picture
 from spoolbridge.parts import Parts
 from spoolbridge.settings import HTTP_KEY
@@ -155,10 +155,11 @@ class Page:
     def _put_back(self, channel: str, file: str) -> None:
         """Raises SpoolError; names are compared with what lies there, and make no path."""
         spool = self._parts.spool
-        if channel in ("", *spool.channels("failed")):
-            for failure in failures.failures(spool, channel, but=AllBut({(channel, file)})):
-                failures.retry(spool, failure)
-                return
+        parsed = identity.parse(file)
+        known = channel in ("", *spool.channels("failed"))
+        if parsed and known and file in spool.names(f"failed/{channel}".rstrip("/")):
+            failures.retry(spool, failures.at(spool, channel, file, parsed[0]))
+            return
         raise SpoolError(f"{file[:120]!r} is no longer in failed/", "somebody else moved it")
 
     async def _look(self) -> Seen:

@@ -106,6 +106,7 @@ async def test_an_entry_is_seen_in_every_state(served: Served) -> None:
     (box / "note").write_text("deployed\n")
     [waiting] = (await served.channel())["outgoing"]["entries"]
     assert ("", "note") == (waiting["id"], waiting["name"])
+    assert ["on hold"] == (await served.channel())["remarks"]
     (box / ".hold").unlink()
     await until(lambda: served.parts.metrics.last_sent)
     await asyncio.sleep(server.FRESH)
@@ -207,8 +208,10 @@ async def test_where_other_machines_reach_it_only_the_key_opens(served: Served) 
 
 async def test_no_secret_is_shown(served: Served) -> None:
     """Neither the token nor the key is in anything that the page answers."""
-    served.drop("hello")
-    await until(lambda: served.parts.metrics.last_sent)
+    token = served.parts.settings.token
+    served.drop(f"never show {token} nor {KEY} to anybody")
+    await until(lambda: sum(served.parts.metrics.sent_by.values()) or served.parts.metrics.failed_by)
+    await asyncio.sleep(server.FRESH)
     for path in ("/", "/page.js", "/state.json", "/metrics", "/healthz"):
         status, told = await served.get(path, **BEARER)
         assert 200 == status
@@ -259,13 +262,17 @@ async def test_health_is_not_a_heartbeat(served: Served) -> None:
     assert not health(served.parts, clock=clock).well
 
 
-async def test_health_of_a_dispatcher_that_hangs(served: Served) -> None:
-    """Discord's answers to the poller do not make a standing dispatcher well."""
+async def test_health_of_a_flow_that_hangs(served: Served) -> None:
+    """Discord's answers to the one do not make the other well."""
     await until(lambda: served.parts.metrics.looked_at)
     answered = served.parts.client.answered_at or 0.0
     served.parts.metrics.looked_at = answered - LEAST - 1
     told = health(served.parts, clock=lambda: answered)
-    assert (False, "the dispatcher has not looked at the spool for 46 s") == told[:2]
+    assert (False, "the dispatcher has not looked for 46 s") == told[:2]
+    served.parts.metrics.looked_at = answered
+    served.parts.poller.due_at = answered - LEAST - 2
+    told = health(served.parts, clock=lambda: answered)
+    assert (False, "the poller has not looked for 47 s") == told[:2]
 
 
 async def test_healthz(served: Served) -> None:
