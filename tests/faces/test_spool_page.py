@@ -139,6 +139,18 @@ async def test_a_broken_discord_is_a_finding_that_goes_away(demo: Demo, page: Pa
     await expect(finding).to_have_count(0, timeout=SOON)
 
 
+async def test_a_discord_that_is_not_asked_turns_the_page_red(browser: Browser, tmp_path: Path) -> None:
+    """The page itself answers all the time; that is not what its light stands for."""
+    with Demo("--spool", "spool", cwd=tmp_path) as closed:
+        async for page in opened(browser, closed.page, viewport=DESK):
+            drop(closed, "mayor-villa", "blocked", "!!1015\n")
+            await expect(page.locator("#health")).to_have_text("not well", timeout=SOON)
+            ill = page.locator("#findings li.ill")
+            await expect(ill).to_contain_text("Discord is not asked: Cloudflare", timeout=SOON)
+            await expect(token(page, "mayor-villa", "sending", "blocked")).to_be_visible(timeout=SOON)
+        assert 0 == closed.end()
+
+
 async def test_a_failed_entry_is_retried_from_the_page(demo: Demo, page: Page) -> None:
     """By the keyboard alone: its reason is read, the button pressed, and what was mended is sent."""
     drop(demo, "mayor-villa", "typo", "Spoolbridge: 1\nRepy-To: 12\n\nmended by hand\n")

@@ -318,6 +318,29 @@ def test_a_look_reads_little(tmp_path: Path) -> None:
     assert looks._MARKS + 2 >= len(towers)
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "shown"),
+    [
+        ("note", b"two\r\nlines\n\n", "two\nlines"),
+        ("note", b"Spoolbridge: 1\nSilent: yes\n\nthe text\n", "the text"),
+        ("chart.png", b"\x89PNG\r\n\x1a\n\0\0", "chart.png"),
+        ("a%2Fb", b"", "a/b"),
+        ("note", b"x" * 4095 + "é".encode(), "x" * 600 + "…"),
+    ],
+)
+def test_what_is_shown_of_a_sent_entry(tmp_path: Path, name: str, data: bytes, shown: str) -> None:
+    """Its text, without its options; of what is no text, its name."""
+    spool = Spool.create(tmp_path / "spool")
+    day = spool.root / "sent" / "villa" / "2026-11-24"
+    day.mkdir(parents=True)
+    (day / f"{spool.mint()}.{name}").write_bytes(data)
+    bundle = day / f"{spool.mint()}.with-files.msg"
+    bundle.mkdir()
+    (bundle / "body").write_text("see the file")
+    assert [shown, "see the file"] == [said.text for said in Looks(spool).look([]).outward]
+    spool.close()
+
+
 def test_what_has_not_changed_is_not_read_again(tmp_path: Path) -> None:
     """A failed entry that comes is seen, one that stays costs nothing, one that goes is gone."""
     spool = Spool.create(tmp_path / "spool")
