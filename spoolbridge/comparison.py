@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from spoolbridge import identity
 from spoolbridge.discord.client import JsonObject
 from spoolbridge.evidence import Delivered, Evidence, SentEntry
 from spoolbridge.incoming import HUMAN_TYPES, snowflake_at, snowflake_time
@@ -115,7 +116,7 @@ class Comparison:
         counts["in"] = sum(len(self._owed(place)) for place in self.places.values())
         counts["out"] = len(self.before.sent)
         counts["consumed"] = self._vanished("incoming", self.after.filed)
-        counts["pruned"] = self._vanished("inbox", self.after.lines)
+        counts["pruned"] = self._vanished("inbox", self.after.lines) + self._beyond()
         refused = (int(each["id"]) for messages in self.refused.values() for each in messages)
         counts["refused"] = sum(each > self.since_id for each in refused)
         return Report(self.since, found, counts)
@@ -130,6 +131,8 @@ class Comparison:
             for message in self.admitted.get(place.id, ()):
                 message_id = int(message["id"])
                 if message_id <= start or delivery.has(place.id, message_id):
+                    continue
+                if self._list_is_gone(message_id):
                     continue
                 passed = begun if position is None else message_id <= position.floor
                 if message_id > self.since_id or not passed:  # what waits counts, however old it is
@@ -203,12 +206,26 @@ class Comparison:
         (had,) = (each.handed for each in self.after.deliveries if each.name == name)
         return sum(1 for _, each in had if each > self.since_id and each not in still)
 
+    def _list_is_gone(self, message_id: int) -> bool:
+        """Whether the list that it would stand in was pruned."""
+        return snowflake_time(message_id) < self.after.lists_since
+
+    def _beyond(self) -> int:
+        """How many went in or out before the time that lists and journal tell of."""
+        owed = (int(each["id"]) for place in self.places.values() for each in self._owed(place))
+        sent = (entry for entry in self.before.sent if self._forgotten(entry) and not self._posted(entry))
+        return sum(map(self._list_is_gone, owed)) + sum(1 for _ in sent)
+
     # -- out -------------------------------------------------------------------------------------------
+
+    def _forgotten(self, entry: SentEntry) -> bool:
+        """Whether what became of it may have stood in a file of the journal that was pruned."""
+        return identity.time_of(entry.id) < self.after.journal_since
 
     def _outbound(self) -> Iterator[Finding]:
         unread: set[Place] = set()
         for entry in self.before.sent:
-            if not self._posted(entry):
+            if not self._posted(entry) and not self._forgotten(entry):
                 why = "in sent/, but the journal does not say that all of it was posted: look there"
                 yield Finding(entry.channel, "missing", entry.id, why)
             for place, message_id in self._parts(entry):
@@ -246,6 +263,8 @@ class Comparison:
             for message in place.messages:
                 message_id, likeness = int(message["id"]), _likeness(place.id, message)
                 if message_id <= start or message_id in self.after.owners or not self._is_ours(message):
+                    continue
+                if snowflake_time(message_id) < self.after.journal_since:
                     continue
                 if likeness in open_:
                     why = f"perhaps {open_[likeness]}, whose outcome is not known yet"

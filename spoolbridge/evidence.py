@@ -75,6 +75,9 @@ class Evidence:
     owners: Mapping[int, str]
     #: When the spool was first served, in unix seconds; None: never.
     first_start: float | None = field(default=None)
+    #: Since when (unix seconds) the journal, and the lists, tell of everything: what is older was pruned.
+    journal_since: float = float("-inf")
+    lists_since: float = float("-inf")
 
 
 def look(spool: Spool, settings: Settings, since: float) -> Evidence:
@@ -85,8 +88,10 @@ def look(spool: Spool, settings: Settings, since: float) -> Evidence:
         deliveries = tuple(_delivered(state, name, since) for name in names)
         histories, owners = _journal(state, since, sent)
         served = first_start.known(state)
+        journal_since, lists_since = journal_files.horizon(state), _lists_since(state)
     return Evidence(
         deliveries, _filed(spool), _lines(settings.inbox), _given_up(spool), sent, histories, owners, served,
+        journal_since, lists_since,
     )  # fmt: skip
 
 
@@ -100,6 +105,11 @@ def _delivered(state: int, name: str, since: float) -> Delivered:
     listed = handed.handed_over(state, name, min(days))
     kept = frozenset(each for each in listed if each[1] >= min(first, floors.get(each[0], first)))
     return Delivered(name, began, positions, kept)
+
+
+def _lists_since(state: int) -> float:
+    day = handed.complete_since(state)
+    return float("-inf") if day is None else datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
 
 
 def _sent(spool: Spool, since: float) -> Iterator[SentEntry]:

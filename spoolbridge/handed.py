@@ -6,10 +6,11 @@ id is also listed, durably before its cursor moves:
 
     state/handed/2026-11-22.incoming.log    `<channel id> <message id>` a line, of that day (UTC)
     state/handed/incoming.began             `<channel id> <id>` a line: what comes after it is for us
+    state/handed/pruned                     the first day of which the lists are all there, once some are not
 
-The day is the one in the message's id, so a clock that was wrong hides nothing. Only added to: a
-crash between list and cursor repeats a line, which means nothing. Never says what was written, or by
-whom. `Handed` is the one running service's; whoever looks uses the functions and changes nothing.
+The day is the one in the message's id, so a clock that was wrong hides nothing. Only added to, until a
+list is old enough to go: a crash between list and cursor repeats a line, which means nothing. Never says
+what was written, or by whom. `Handed` is the one running service's; whoever looks uses the functions.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import re
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from spoolbridge import atomic
 
@@ -28,6 +29,7 @@ DIRECTORY = "handed"
 _STATE_MODE = 0o2750
 _EPOCH = 1_420_070_400_000  # milliseconds; a snowflake's upper bits count from 2015
 _LINE = re.compile(rb"(\d{1,20}) (\d{1,20})\n")
+_PRUNED = "pruned"
 _LOG = re.compile(r"(\d{4}-\d\d-\d\d)\.([a-z][a-z-]*)\.log")
 
 
@@ -101,6 +103,40 @@ def handed_over(state: int, delivery: str, since_day: date) -> set[tuple[int, in
             if match and match[2] == delivery and match[1] >= since_day.isoformat():
                 found.update(_pairs(name, directory))
     return found
+
+
+def day_in(name: str) -> str:
+    """The day of the list of that name; empty: it is none."""
+    match = _LOG.fullmatch(name)
+    return match[1] if match else ""
+
+
+def forget(directory: int, name: str) -> None:
+    """Remove a list for good; before it goes, that its day is told of no more is durable. Raises OSError."""
+    after = date.fromisoformat(day_in(name)) + timedelta(days=1)
+    if after > (_complete_since(directory) or date.min):
+        atomic.replace(_PRUNED, f"{after}\n".encode(), at=directory)
+    os.unlink(name, dir_fd=directory)
+
+
+def complete_since(state: int) -> date | None:
+    """The first day of which all lists are there; None: none was ever removed."""
+    with suppress(FileNotFoundError), atomic.directory(DIRECTORY, at=state) as directory:
+        return _complete_since(directory)
+    return None
+
+
+def _complete_since(directory: int) -> date | None:
+    try:
+        fd = os.open(_PRUNED, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    except FileNotFoundError:
+        return None
+    try:
+        return date.fromisoformat(os.read(fd, 10).decode("ascii", "replace"))
+    except ValueError:
+        return None
+    finally:
+        os.close(fd)
 
 
 def beginnings(state: int, delivery: str) -> dict[int, int]:

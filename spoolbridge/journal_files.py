@@ -99,8 +99,13 @@ class Older:
 
 def dated(state: int) -> list[Dated]:
     """The files that are not written to any more, in the order in which they were."""
-    matches = (_NAME.fullmatch(name) for name in os.listdir(state))
-    return sorted({Dated(match[1], int(match[2] or 1)) for match in matches if match})
+    return sorted({each for each in map(named, os.listdir(state)) if each})
+
+
+def named(name: str) -> Dated | None:
+    """The file that has this name, compressed or not; None: none of ours that is done with."""
+    match = _NAME.fullmatch(name)
+    return Dated(match[1], int(match[2] or 1)) if match else None
 
 
 def read(state: int, name: str = FILE, *, having: str = "") -> Iterator[Record]:

@@ -10,6 +10,7 @@ from spoolbridge.channels import Watched
 from spoolbridge.discord.client import DiscordClient
 from spoolbridge.dispatcher import Dispatcher
 from spoolbridge.findings import Inspection
+from spoolbridge.journal import Journal
 from spoolbridge.metrics import Metrics
 from spoolbridge.poller import Poller
 from spoolbridge.post_office import PostOffice
@@ -30,6 +31,7 @@ class Parts:
     registry: Watched
     client: DiscordClient
     bot: Bot
+    journal: Journal
     posting: Posting
     dispatcher: Dispatcher
     access: Access

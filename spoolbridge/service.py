@@ -25,6 +25,7 @@ from spoolbridge import (
     inbox,
     lock,
     post_office,
+    prune,
     pulse,
     status,
 )
@@ -174,6 +175,7 @@ async def _serve(
             bulletin.keep(parts),
             pulse.keep(Notifier.of(settings.environment), parts),
             _keep_house(parts),
+            prune.daily(parts.spool, parts.settings.retention, parts.journal),
             *parts.post.flows(),
             *([parts.receipts.run()] if parts.receipts else []),
             *([face(parts)] if face else []),
@@ -259,8 +261,8 @@ async def _built(
             alarm=inspection.alarm,
         )  # fmt: skip
         yield Parts(
-            settings, spool, registry, client, bot, posting, dispatcher, access, receipts, asker, poller,
-            watcher, post, inspection, metrics, time.time(),
+            settings, spool, registry, client, bot, journal, posting, dispatcher, access, receipts, asker,
+            poller, watcher, post, inspection, metrics, time.time(),
         )  # fmt: skip
 
 

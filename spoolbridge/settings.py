@@ -7,13 +7,13 @@ alone: `load(..., secrets=False)` opens no `.env` and drops those that were inhe
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from spoolbridge.errors import SettingsError
+from spoolbridge.retention import Keep, Retention, kept, kept_for, size
 
 _T = TypeVar("_T")
 
@@ -39,6 +39,11 @@ KEYS = {
     "SPOOLBRIDGE_RECEIPTS": "receipts",
     "SPOOLBRIDGE_SECRETS": "secrets",
     "SPOOLBRIDGE_GT": "gt",
+    "SPOOLBRIDGE_KEEP_SENT": "retention.sent",
+    "SPOOLBRIDGE_KEEP_FAILED": "retention.failed",
+    "SPOOLBRIDGE_KEEP_READ": "retention.read",
+    "SPOOLBRIDGE_KEEP_ATTACHMENTS": "retention.attachments",
+    "SPOOLBRIDGE_KEEP_JOURNAL": "retention.journal",
 }
 #: The tables of names in spoolbridge.toml, what they map, and a line of each.
 _NAMES = {
@@ -46,8 +51,6 @@ _NAMES = {
     "notify": ("what notify is told to channel names", 'admin = "vgt"'),
 }
 _PROJECT = "CLAUDE_PROJECT_DIR"  # set by Claude Code for the servers that it starts
-_UNITS = {"b": 1, "kb": 10**3, "kib": 1 << 10, "mb": 10**6, "mib": 1 << 20, "gb": 10**9, "gib": 1 << 30}
-_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?) ?((?:[kmg]i?)?b)?", re.ASCII | re.IGNORECASE)
 TOKEN = "DISCORD_BOT_TOKEN"  # noqa: S105  (the setting's name, not its value)
 HTTP_KEY = "SPOOLBRIDGE_HTTP_KEY"
 #: What stands in the environment or in `.env`, never in spoolbridge.toml, and is the service's alone.
@@ -91,6 +94,8 @@ class Settings(NamedTuple):
     #: Whether a drop that holds a secret of a known shape is held back.
     holds_secrets: bool = True
     gt: str = "auto"
+    #: How long what is done with is kept.
+    retention: Retention = Retention()
     #: The Gas Town around us, where there is one.
     town: Path | None = None
     #: The project that an agent works in: what the MCP tools may attach files of.
@@ -159,7 +164,7 @@ def _settings(values: Mapping[str, str], tables: _Tables, cwd: Path, town: Path 
     spool = cwd / values.get("SPOOLBRIDGE_SPOOL", town / "spool" if town else "spool")
     channels = town / "settings" if town else spool
     inbox = town / "daemon" if town else spool
-    largest = _checked(values, "SPOOLBRIDGE_MAX_DOWNLOAD", _size, "a size such as 25MiB; 0 for none")
+    largest = _checked(values, "SPOOLBRIDGE_MAX_DOWNLOAD", size, "a size such as 25MiB; 0 for none")
     return Settings(
         spool=Path(os.path.abspath(spool)),
         channels=cwd / values.get("SPOOLBRIDGE_CHANNELS", channels / "discord-channels.json"),
@@ -173,17 +178,35 @@ def _settings(values: Mapping[str, str], tables: _Tables, cwd: Path, town: Path 
             values, "SPOOLBRIDGE_POLL_INTERVAL", _interval, f"seconds, at least {SHORTEST_POLL_INTERVAL}"
         )
         or DEFAULT_POLL_INTERVAL,
-        max_upload=_checked(values, "SPOOLBRIDGE_MAX_UPLOAD", _size, "a size such as 10MiB")
+        max_upload=_checked(values, "SPOOLBRIDGE_MAX_UPLOAD", size, "a size such as 10MiB")
         or DEFAULT_MAX_UPLOAD,
         max_download=DEFAULT_MAX_DOWNLOAD if largest is None else largest,
         receipts=_checked(values, "SPOOLBRIDGE_RECEIPTS", _one_of("on", "off"), "on or off") != "off",
         holds_secrets=_checked(values, "SPOOLBRIDGE_SECRETS", _one_of("hold", "off"), "hold or off") != "off",
         gt=_checked(values, "SPOOLBRIDGE_GT", _one_of("auto", "off"), "auto or off") or "auto",
+        retention=_retention(values),
         town=town,
         routes=dict(tables.routes),
         notify=dict(tables.notify),
         access=dict(tables.access),
     )
+
+
+def _retention(values: Mapping[str, str]) -> Retention:
+    found: dict[str, Keep] = {}
+    for name, key in KEYS.items():
+        table, _, kind = key.partition(".")
+        if table == "retention":
+            sized = kind in ("sent", "attachments")
+            form = "such as 90d, 2GiB, or never" if sized else "a time such as 90d, or never"
+            keep = _checked(values, name, kept if sized else kept_for, form)
+            if keep is not None:
+                found[kind] = keep
+    retention = Retention(**found)
+    if retention.contradiction:
+        hint = "set SPOOLBRIDGE_KEEP_JOURNAL to more, or to never"
+        raise SettingsError(retention.contradiction, hint)
+    return retention
 
 
 def _checked(values: Mapping[str, str], name: str, read: Callable[[str], _T], form: str) -> _T | None:
@@ -226,14 +249,6 @@ def _interval(text: str) -> float:
     return seconds
 
 
-def _size(text: str) -> int:
-    """Bytes, from `10MiB`, `500 kB` or a plain number."""
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise ValueError(text)
-    return int(float(match[1]) * _UNITS[(match[2] or "b").lower()])
-
-
 def _one_of(*words: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in words:
@@ -261,6 +276,10 @@ def _toml(path: Path) -> tuple[dict[str, str], _Tables]:
     routes, notify = (_names(path, each, table.pop(each, {})) for each in _NAMES)
     tables = _Tables(routes, notify, _access(path, table.pop("access", {})))
     names = {key: name for name, key in KEYS.items()}
+    retention = table.pop("retention", {})
+    if not isinstance(retention, dict):
+        raise SettingsError(f"{path}: [retention] is a table", 'write [retention], below it sent = "90d"')
+    table |= {f"retention.{key}": value for key, value in retention.items()}
     if unknown := sorted(table.keys() - names.keys()):
         hint = f"there are {', '.join(names)}, [routes], [notify] and [access]"
         raise SettingsError(f"{path}: unknown key {unknown[0]!r}", hint)

@@ -21,7 +21,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
     for row in (
         "leaks",
         "errors outcome emoji atomic backoff identity metrics waiting rendering split schedule visits "
-        "watcher systemd emulator",
+        "watcher systemd retention emulator",
         "dotenv channels ready handed first_start discord framing",
         "settings",
         "header claim incoming cursor",
@@ -31,8 +31,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "spool deliveries mail readback guild threads attached_files role_names hints troubles",
         "intake lock status failures inbox sending sharing units tries evidence places secrecy holds "
         "happenings incoming_file inbox_file mail_files gt attachments receipts",
-        "posting arrivals asks archive chronicle",
-        "scope findings",
+        "posting arrivals asks archive chronicle prunable",
+        "scope findings prune",
         "gt_mail town notices dispatcher poller comparison doctor asker installation",
         "post_office",
         "parts",

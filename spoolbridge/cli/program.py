@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from spoolbridge import __version__
-from spoolbridge.cli import ask, begin, channels, ending, entries, listen, operate, serve, talk
+from spoolbridge.cli import ask, begin, channels, ending, entries, listen, operate, prune, serve, talk
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -20,7 +20,7 @@ def cli() -> None:
 
 for command in (
     *begin.COMMANDS, *serve.COMMANDS, *talk.COMMANDS, *ask.COMMANDS, *listen.COMMANDS,
-    *channels.COMMANDS, *operate.COMMANDS, *entries.COMMANDS,
+    *channels.COMMANDS, *operate.COMMANDS, *entries.COMMANDS, *prune.COMMANDS,
 ):  # fmt: skip
     cli.add_command(command)
 

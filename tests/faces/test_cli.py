@@ -42,7 +42,7 @@ CHANNELS = """{
 THREAD = 1467106918538679000
 COMMANDS = [
     "demo", "run", "init", "mcp", "emulate", "send", "reply", "react", "ask", "inbox", "wait", "status",
-    "doctor", "audit", "notify",
+    "doctor", "audit", "notify", "prune",
     "channels", "channels list", "channels create", "channels sync",
     "failed", "failed list", "failed show", "failed retry", "failed drop", "pause", "resume",
     "log",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from spoolbridge import settings
 from spoolbridge.errors import SettingsError
+from spoolbridge.retention import DAY, Keep, Retention
 from spoolbridge.settings import KEYS, AccessTable, Settings, load
 
 SECRET = "MTQ2NzEwNjkxODUzODY3ODI5Mw.GsEcrE.t-t-t"
@@ -112,6 +114,11 @@ WRITTEN = {
     "SPOOLBRIDGE_RECEIPTS": ("off", "receipts", False),
     "SPOOLBRIDGE_SECRETS": ("off", "holds_secrets", False),
     "SPOOLBRIDGE_GT": ("off", "gt", "off"),
+    "SPOOLBRIDGE_KEEP_SENT": ("7d, 1GiB", "retention.sent", Keep(7 * DAY, 1 << 30)),
+    "SPOOLBRIDGE_KEEP_FAILED": ("30d", "retention.failed", Keep(30 * DAY)),
+    "SPOOLBRIDGE_KEEP_READ": ("never", "retention.read", Keep()),
+    "SPOOLBRIDGE_KEEP_ATTACHMENTS": ("500 MB", "retention.attachments", Keep(None, 500_000_000)),
+    "SPOOLBRIDGE_KEEP_JOURNAL": ("1000d", "retention.journal", Keep(1000 * DAY)),
 }
 
 
@@ -134,18 +141,18 @@ class TestSources:
             (place / "spoolbridge.toml").write_text(f'{KEYS[name]} = "{written}"\n')
         if attribute in ("spool", "channels", "inbox"):
             expected = place / str(expected)
-        assert expected == getattr(load(environ, place), attribute)
+        assert expected == attrgetter(attribute)(load(environ, place))
 
     @pytest.mark.parametrize("name", WRITTEN)
     def test_the_order(self, name: str, place: Path) -> None:
         """The nearer one wins, also where the farther one could not be used."""
         written, attribute, _ = WRITTEN[name]
-        expected = getattr(load({name: written}, place), attribute)
+        expected = attrgetter(attribute)(load({name: written}, place))
         (place / "spoolbridge.toml").write_text(f'{KEYS[name]} = "nonsense"\n')
         (place / ".env").write_text(f"{name}={written}\n")
-        assert expected == getattr(load({}, place), attribute)
+        assert expected == attrgetter(attribute)(load({}, place))
         (place / ".env").write_text(f"{name}=nonsense\n")
-        assert expected == getattr(load({name: written}, place), attribute)
+        assert expected == attrgetter(attribute)(load({name: written}, place))
 
     @pytest.mark.parametrize("source", ["environment", ".env", "toml"])
     @pytest.mark.parametrize("empty", ["", "  "])
@@ -409,3 +416,54 @@ def test_settings_do_not_change(place: Path) -> None:
     """They are what was in force at the start."""
     with pytest.raises(AttributeError):
         load({}, place).spool = place  # type: ignore[misc]
+
+
+class TestRetention:
+    """How long things are kept."""
+
+    @pytest.mark.parametrize(
+        ("written", "expected"),
+        [
+            ("90d", Keep(90 * DAY)),
+            ("2GiB", Keep(None, 2 << 30)),
+            (" 2 GiB , 90 D", Keep(90 * DAY, 2 << 30)),
+            ("never", Keep()),
+            ("0", Keep()),
+        ],
+    )
+    def test_what_can_be_written(self, written: str, expected: Keep, place: Path) -> None:
+        """An age, a size, both, or neither."""
+        assert expected == load({"SPOOLBRIDGE_KEEP_SENT": written}, place).retention.sent
+
+    @pytest.mark.parametrize(
+        "written", ["90", "0d", "-1d", "1h", "90d 2GiB", "90d, 80d", "1GiB, 2GiB", ",", "99999d", "ever"]
+    )
+    def test_what_cannot(self, written: str, place: Path) -> None:
+        """A number alone could be days or bytes; nothing is kept for less than a day."""
+        assert "SPOOLBRIDGE_KEEP_SENT cannot be" in refused(place, SPOOLBRIDGE_KEEP_SENT=written)
+
+    @pytest.mark.parametrize("name", ["FAILED", "READ", "JOURNAL"])
+    def test_a_size_where_none_counts(self, name: str, place: Path) -> None:
+        """It would be believed to hold."""
+        assert "a time such as 90d" in refused(place, **{f"SPOOLBRIDGE_KEEP_{name}": "90d, 1GiB"})
+
+    @pytest.mark.parametrize(
+        ("failed", "journal"), [("never", "400d"), ("401d", "400d"), ("90d", "89d"), ("2d", "6d")]
+    )
+    def test_the_journal_outlives_what_failed(self, failed: str, journal: str, place: Path) -> None:
+        """Else a retry would find nobody who knows whether it was posted."""
+        said = refused(place, SPOOLBRIDGE_KEEP_FAILED=failed, SPOOLBRIDGE_KEEP_JOURNAL=journal)
+        assert "the journal has to be kept" in said
+
+    def test_a_table(self, place: Path) -> None:
+        """In the file they stand together."""
+        (place / "spoolbridge.toml").write_text('[retention]\nsent = "5d"\nread = 0\n')
+        assert Retention(sent=Keep(5 * DAY), read=Keep()) == load({}, place).retention
+
+    @pytest.mark.parametrize(
+        "text", ['retention = "90d"', '[retention]\nmail = "90d"', "[retention]\nsent = true"]
+    )
+    def test_no_such_table(self, text: str, place: Path) -> None:
+        """It says what there is."""
+        (place / "spoolbridge.toml").write_text(text)
+        assert "retention" in refused(place)
