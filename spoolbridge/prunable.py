@@ -14,6 +14,7 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
 from typing import NamedTuple
 
 from spoolbridge import atomic, handed, identity, journal_files
@@ -70,7 +71,7 @@ def _sent(spool: Spool, keep: Keep, now: float) -> Iterator[Removal | None]:
         (day, channel)
         for channel in _directories(spool, "sent")
         for day in _directories(spool, f"sent/{channel}")
-        if _A_DAY.fullmatch(day)
+        if _is_day(day)
     )
     excess = -(keep.size or 0)  # bytes
     for day, channel in places if keep.size is not None else ():
@@ -81,14 +82,14 @@ def _sent(spool: Spool, keep: Keep, now: float) -> Iterator[Removal | None]:
         if day >= day_of(now - _YOUNGEST) or not (old or excess > 0):
             return
         yield None
-        place = f"sent/{channel}/{day}"
+        place, at = f"sent/{channel}/{day}", datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp()
         for name, status in _listed(spool, place, in_order=not old):
             parsed = identity.parse(name)
             if parsed and (old or excess > 0):
                 size = _size_of(spool, f"{place}/{name}", status)
                 excess -= size
-                yield Removal("sent", f"{place}/{name}", size, identity.time_of(parsed[0]))
-        yield Removal("sent", place, 0, 0.0, empty=True)
+                yield Removal("sent", f"{place}/{name}", size, at)
+        yield Removal("sent", place, 0, at, empty=True)
 
 
 def _failed(spool: Spool, keep: Keep, now: float) -> Iterator[Removal | None]:
@@ -189,6 +190,12 @@ def _messages(spool: Spool) -> tuple[set[int], set[int]]:
                     if box == "new" or not _is_read(match[2]):
                         unread.add(int(match[1]))
     return unread, there
+
+
+def _is_day(name: str) -> bool:
+    with suppress(ValueError):
+        return bool(_A_DAY.fullmatch(name) and datetime.fromisoformat(name))
+    return False
 
 
 def _is_read(flags: str | None) -> bool:

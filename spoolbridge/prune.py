@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 from spoolbridge import handed, journal_files, lock
@@ -112,15 +113,27 @@ def carry_out(
     spool: Spool, removals: Iterable[Removal], tally: Tally, *, forget: Callable[[Dated], object]
 ) -> None:
     """Remove them, and add what became of it to `tally`. `forget` removes a file of the journal."""
-    for each in removals:
+    for place, group in groupby(removals, lambda each: each.path.rpartition("/")[0]):
+        left = list(group)
         try:
-            file = journal_files.named(each.path.rpartition("/")[2]) if each.kind == "journal" else None
-            if file is not None:
-                forget(file)
-            if file is not None or _removed(spool, each):
-                tally.add(each)
-        except OSError as error:
-            tally.troubles.append((each.path, error.strerror or str(error)))
+            with suppress(FileNotFoundError), held(spool, place) as at:
+                while left:
+                    _try(spool, left.pop(0), at, tally, forget)
+        except OSError as error:  # nobody can go there
+            tally.troubles += [(each.path, error.strerror or str(error)) for each in left]
+
+
+def _try(spool: Spool, removal: Removal, at: int, tally: Tally, forget: Callable[[Dated], object]) -> None:
+    name = removal.path.rpartition("/")[2]
+    file = journal_files.named(name) if removal.kind == "journal" else None
+    try:
+        if file is not None:
+            forget(file)
+            tally.add(removal)
+        elif _removed(spool, removal, name, at):
+            tally.add(removal)
+    except OSError as error:
+        tally.troubles.append((removal.path, error.strerror or str(error)))
 
 
 def by_hand(
@@ -157,25 +170,23 @@ def compressible(state: int, now: float) -> list[Dated]:
     ]  # fmt: skip
 
 
-def _removed(spool: Spool, removal: Removal) -> bool:
+def _removed(spool: Spool, removal: Removal, name: str, at: int) -> bool:
     """False: it is gone already, or somebody has used it meanwhile."""
-    place, _, name = removal.path.rpartition("/")
     try:
-        with held(spool, place) as at:
-            status = os.stat(name, dir_fd=at, follow_symlinks=False)
-            if removal.changed and removal.changed != status.st_ctime_ns:
-                return False
-            if removal.kind == "lists":
-                handed.forget(at, name)
-            elif removal.empty:
-                os.rmdir(name, dir_fd=at)
-            elif stat.S_ISDIR(status.st_mode):
-                _remove_tree(spool, name, at)
-            else:
-                os.unlink(name, dir_fd=at)
-            if removal.kind == "failed":
-                with suppress(FileNotFoundError):
-                    os.unlink(name + WHY, dir_fd=at)
+        status = os.stat(name, dir_fd=at, follow_symlinks=False)
+        if removal.changed and removal.changed != status.st_ctime_ns:
+            return False
+        if removal.kind == "lists":
+            handed.forget(at, name)
+        elif removal.empty:
+            os.rmdir(name, dir_fd=at)
+        elif stat.S_ISDIR(status.st_mode):
+            _remove_tree(spool, name, at)
+        else:
+            os.unlink(name, dir_fd=at)
+        if removal.kind == "failed":
+            with suppress(FileNotFoundError):
+                os.unlink(name + WHY, dir_fd=at)
     except FileNotFoundError:
         return False
     except OSError as error:
