@@ -28,9 +28,10 @@ def prune(dry_run: bool, verbose: bool, as_json: bool) -> None:
     settings, spool = open_spool()
     tally, paths = the_prune.Tally(), []
     for each in the_prune.by_hand(spool, settings.retention, time.time(), tally, dry_run=dry_run):
-        if verbose and not as_json:
+        if verbose and as_json:
+            paths += [] if each.empty else [each.path]
+        elif verbose and not each.empty:
             click.echo(one_line(each.path))
-        paths += [each.path] if verbose and as_json else []
     if as_json:
         named = {"paths": paths} if verbose else {}
         click.echo(as_json_text({"dry_run": dry_run, **tally.told(), **named}))

@@ -17,7 +17,7 @@ from unittest.mock import patch
 import pytest
 from click.testing import CliRunner
 
-from spoolbridge import audit, cli, identity, lock
+from spoolbridge import atomic, audit, cli, handed, identity, journal_files, lock
 from spoolbridge.access import Access
 from spoolbridge.channels import Registry
 from spoolbridge.comparison import FAILURES, Finding, Report
@@ -1024,3 +1024,27 @@ def _name(world: World, message_id: int) -> str:
 def found_one(report: Report, what: str) -> Finding:
     (finding,) = [each for each in report.findings if each.what == what]
     return finding
+
+
+# -- what was pruned -----------------------------------------------------------------------------------
+
+
+async def test_what_was_pruned_is_not_missing(world: World) -> None:
+    """Lists and journal reach back some days only: what is older is counted as pruned, on both sides; what is
+    younger is still proved."""
+    await world.say("long ago")
+    await world.post("long ago too", VILLA)
+    world.clock.advance(10 * DAY)
+    passed = await world.pass_over("nobody was given this")
+    await world.post("lately", VILLA)
+    assert 2 == (before := await world.audit(seconds=20 * DAY)).counts["out"]
+    state = world.root / "state"
+    since = datetime.fromtimestamp(world.clock(), UTC).date()
+    with atomic.directory(state / "handed") as lists:
+        for name in sorted(os.listdir(lists)):
+            if handed.day_in(name) and handed.day_in(name) < since.isoformat():
+                handed.forget(lists, name)
+    world.bridge.journal.forget(journal_files.dated(world.bridge._state)[0])
+    report = await world.audit(seconds=20 * DAY)
+    assert found(before) == found(report) == [(VILLA, "missing", str(passed))]
+    assert before.counts["pruned"] + 2 == report.counts["pruned"]

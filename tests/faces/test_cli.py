@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import click
 import pytest
@@ -853,3 +853,67 @@ def test_mcp_ends_with_its_client(file: Path, tmp_path: Path) -> None:
     rest, errors = process.communicate(timeout=30)
     assert (0, b"") == (process.returncode, rest)
     assert b"Traceback" not in errors
+
+
+def here(spool: Spool) -> dict[str, str]:
+    return {"SPOOLBRIDGE_SPOOL": str(spool.root)}
+
+
+class TestPrune:
+    """`spoolbridge prune`, by hand."""
+
+    def put(self, spool: Spool) -> tuple[str, str]:
+        """Two entries that were sent, and how old the older one's day is."""
+        paths = []
+        for day in ("2020-01-01", "2020-01-02"):
+            place = spool.root / "sent" / "ops" / day
+            place.mkdir(parents=True)
+            path = place / f"{day.replace('-', '')}T000000.000000Z-00000000.note"
+            path.write_bytes(bytes(1 << 20))
+            paths.append(str(path.relative_to(spool.root)))
+        return paths[0], paths[1]
+
+    def test_a_dry_run(self, spool: Spool) -> None:
+        """What would go, by kind, or each path; nothing goes."""
+        paths = self.put(spool)
+        ended = said("prune", "--dry-run", "--verbose", env=here(spool))
+        lines = ended.out.splitlines()
+        assert (0, list(paths), "nothing was removed") == (ended.code, lines[:2], lines[-1])
+        assert ["sent", "2", "2.0", "MiB"] == lines[2].split()
+        assert all((spool.root / each).exists() for each in paths)
+
+    def test_for_programs(self, spool: Spool) -> None:
+        """The same as JSON; and then it is done."""
+        paths = self.put(spool)
+        for dry_run in (True, False):
+            more = ["--dry-run"] if dry_run else []
+            told = json.loads(said("prune", "--json", "-v", *more, env=here(spool)).out)
+            kinds = {kind: each["count"] for kind, each in told["kinds"].items() if each["count"]}
+            assert (dry_run, {"sent": 2}, list(paths), []) == (
+                told["dry_run"], kinds, told["paths"], told["troubles"]
+            )  # fmt: skip
+        assert {} == tree(spool.root, "sent")
+
+    def test_what_cannot_be_removed(self, spool: Spool) -> None:
+        """Is told on stderr, with exit code 1; the rest goes."""
+        first, second = self.put(spool)
+        real = os.unlink
+
+        def unlink(name: str, *, dir_fd: int | None = None) -> None:
+            if name == Path(first).name:
+                raise PermissionError(1, "Operation not permitted")
+            real(name, dir_fd=dir_fd)
+
+        with patch.object(os, "unlink", unlink):
+            ended = said("prune", env=here(spool))
+        assert (1, f"spoolbridge: {first} cannot be removed: Operation not permitted\n") == (
+            ended.code, ended.err
+        )  # fmt: skip
+        assert (True, False) == ((spool.root / first).exists(), (spool.root / second).exists())
+
+    def test_settings_that_contradict_each_other(self, spool: Spool) -> None:
+        """Nothing is removed by half of them."""
+        paths = self.put(spool)
+        more = {"SPOOLBRIDGE_KEEP_FAILED": "500d"}
+        refused(said("prune", env={**here(spool), **more}), "for as long as what failed")
+        assert all((spool.root / each).exists() for each in paths)
