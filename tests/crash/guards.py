@@ -240,6 +240,24 @@ GUARDS = (
         "tests/flow/test_questions.py -k away",
     ),
     Guard(
+        "an ID that is older than the journal is not posted",
+        "journal.py", "        if not whole:\n            self._cut.add(key)\n", "",
+        "tests/flow/test_retention.py",
+    ),
+    Guard(
+        "a rotation that was begun is ended before anything is written",
+        "journal.py", "if full or self._rotating or", "if full or", "tests/unit/test_journal.py -k half_done",
+    ),
+    Guard(
+        "what is pruned was not used meanwhile",
+        "prune.py", "if removal.changed and removal.changed != status.st_ctime_ns:", "if False:",
+        "tests/unit/test_prune.py -k meanwhile",
+    ),
+    Guard(
+        "an unread message's files stay",
+        "prunable.py", " and message_id not in unread", "", "tests/unit/test_prune.py -k Attachments",
+    ),
+    Guard(
         "permissions are asked only where somebody is named",
         "mcp_server/relay.py", "if rule.users or rule.roles:", "if True:",
         "tests/faces/test_mcp_asks.py -k names_its_channel",

@@ -11,17 +11,19 @@ import statistics
 import subprocess
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from spoolbridge import service, status
+from spoolbridge import prune, service, status
 from spoolbridge.emulator import Emulator
 from spoolbridge.errors import SettingsError, TokenRefusedError
 from spoolbridge.parts import Parts
 from spoolbridge.poller import Poller
+from spoolbridge.retention import Keep, Retention
 from spoolbridge.settings import Settings
 from spoolbridge.spool import Entry, Spool
 from tests.support.fake_gt import FakeGt
@@ -550,3 +552,21 @@ async def test_cancelled_it_has_ended(settings: Settings) -> None:
         await asyncio.gather(running, return_exceptions=True)
         (settings.spool / "state" / "format.json").unlink()
     await service.run(settings, once=True)
+
+
+async def test_what_is_old_goes(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A running service prunes without being asked, by its settings; and ends while nothing is to be done."""
+    monkeypatch.setattr(prune, "FIRST", 0.0)
+    old, kept = (settings.spool / "sent" / "vgt" / day for day in ("2020-01-01", "2020-01-02"))
+    for day in (old, kept):
+        day.mkdir(parents=True)
+    (old / "20200101T000000.000000Z-00000000.note").write_bytes(b"x")
+    age = time.time() - datetime(2020, 1, 2, 12, tzinfo=UTC).timestamp()
+    running = asyncio.ensure_future(
+        service.run(settings._replace(retention=Retention(sent=Keep(age))))
+    )
+    await until(lambda: not old.exists())
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    assert kept.exists()

@@ -357,7 +357,7 @@ class TestRemoving:
         prune.carry_out(place.spool, planned, tally, forget=lambda _: None)
         assert (1, 0) == (len(os.listdir(moved)), tally.count.total())
 
-    def test_every_crash(self, spool: Spool, tmp_path: Path) -> None:
+    def test_every_crash(self, tmp_path: Path) -> None:
         """Killed at any call, nothing is lost that should stay, and the next prune ends it."""
         for number in count(1):
             made = Spool.create(tmp_path / f"{number}")
@@ -373,6 +373,56 @@ class TestRemoving:
             if not struck:
                 break
         assert number > 20
+
+
+def test_every_crash_of_a_prune_repeats_nothing(tmp_path: Path) -> None:
+    """Lists, files and the journal in one: killed at any call, an ID that was sent is known to be, or is too
+    old to tell. What is unresolved stays so."""
+    for number in count(1):
+        made = Spool.create(tmp_path / f"{number}")
+        place = Place(made)
+        ids, waits = _a_journal_of_years(place)
+        with kill_at(number) as struck, suppress(Killed):
+            place.prune(Retention())
+        for again in (False, True):
+            with made.at("state") as state:
+                journal = Journal(state, clock=lambda now=place.now: now)  # type: ignore[misc]
+                told = {each: _told(journal, each) for each in ids}
+                assert {"sent", "forgotten"} >= set(told.values()), (number, told)
+                assert "sent" == told[ids[-1]]
+                assert journal.history(waits, CHANNEL_ID).part[1].unresolved is not None
+                journal.close()
+            if not again:
+                place.prune(Retention())
+        made.close()
+        if not struck:
+            break
+    assert ["forgotten", "sent"] == [told[ids[0]], told[ids[-1]]]
+    assert number > 15
+
+
+def _a_journal_of_years(place: Place) -> tuple[list[str], str]:
+    """A message sent now and then, the oldest first, and one that has been unresolved all the time."""
+    now = [place.at(800)]
+    waits = place.id(800)
+    ids = []
+    with place.spool.at("state") as state:
+        journal = Journal(state, clock=lambda: now[0])
+        journal.tried(waits, CHANNEL_ID, 1, parts=1, form=PLAIN, digest="d", files=[])
+        for number, days in enumerate((700, 600, 500, 300, 20, 1)):
+            now[0] = place.at(days)
+            ids.append(place.id(days))
+            journal.tried(ids[-1], CHANNEL_ID, 1, parts=1, form=PLAIN, digest="d", files=[])
+            journal.sent(ids[-1], CHANNEL_ID, 1, number + 1, GUILD)
+        journal.close()
+    return ids, waits
+
+
+def _told(journal: Journal, entry_id: str) -> str:
+    try:
+        return "sent" if journal.history(entry_id, CHANNEL_ID).sent else "unknown"
+    except ForgottenError:
+        return "forgotten"
 
 
 def full(place: Place) -> set[str]:
