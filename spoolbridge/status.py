@@ -107,14 +107,16 @@ def _channel(
 ) -> Facts:
     """Its counts, and what the service says of it."""
     found = {key: counts.get(state, {}).get(name, 0) for key, state in _COUNTS.items()}
-    if not spool.has(f"sent/{name}", today):
+    days = spool.names(f"sent/{name}")
+    if today not in days:
         found["sent_today"] = 0  # what was counted is of an earlier day
     waits = found["waiting"] or found["sending"]
     return {
         **found,
-        "held": spool.has(f"outgoing/{name}", HOLD),
+        "held": _changed(spool, f"outgoing/{name}/{HOLD}") is not None,
         "oldest": _oldest(spool, name) if waits else None,
-        "last_sent": _last_sent(spool, name),
+        # When something last came into sent/, also before this service began.
+        "last_sent": _changed(spool, f"sent/{name}/{max(days)}") if days else None,
         "last_received": _last_received(spool, name),
         **told,
     }
@@ -136,13 +138,12 @@ def _oldest(spool: Spool, channel: str) -> float | None:
     return min(times, default=None)
 
 
-def _last_sent(spool: Spool, channel: str) -> float | None:
-    """When something last came into `sent/`, also before this service began."""
-    days = spool.names(f"sent/{channel}")
-    with suppress(OSError):
-        if days:
-            return os.stat(f"sent/{channel}/{max(days)}", dir_fd=spool.fd).st_mtime
-    return None
+def _changed(spool: Spool, path: str) -> float | None:
+    """When something there was changed last, in unix seconds; None: nothing is there."""
+    try:
+        return os.stat(path, dir_fd=spool.fd, follow_symlinks=False).st_mtime
+    except OSError:
+        return None
 
 
 def _last_received(spool: Spool, channel: str) -> float | None:
@@ -150,14 +151,14 @@ def _last_received(spool: Spool, channel: str) -> float | None:
     found = 0
     for box in ("new", "cur"):
         place = f"incoming/{channel}/{box}"
-        with suppress(OSError):
-            changed = os.stat(place, dir_fd=spool.fd).st_mtime_ns
-            found = max(found, _newest(str(spool.root / place), changed))
+        if changed := _changed(spool, place):
+            with suppress(OSError):
+                found = max(found, _newest(str(spool.root / place), changed))
     return float(found) if found else None
 
 
 @functools.lru_cache(maxsize=4096)
-def _newest(place: str, changed: int) -> int:
+def _newest(place: str, changed: float) -> int:
     """The highest second (unix) that a name there begins with; 0: none. Listed again only when it has
     changed, for a Maildir may hold years."""
     seconds = (name.partition(".D")[0] for name in os.listdir(place))
