@@ -14,6 +14,7 @@ from typing import Any
 
 from spoolbridge.claim import one_line
 
+TOLERABLE = 5.0  # seconds by which this clock and Discord's may differ
 WIDTH = 80  # columns, of STATUS and of whatever is no terminal
 _ALL_SHOWN = 10  # so many channels are shown whatever happens in them
 _LATELY = 3600.0  # seconds for which a channel is shown after its last message
@@ -46,7 +47,7 @@ def _head(snapshot: Facts, now: float) -> Iterator[str]:
     if asks := snapshot["asks"]:
         yield f"asked     {asks} open {'question' if asks == 1 else 'questions'}"
     if snapshot["held"]:
-        yield "on hold   everything: nothing is posted while outgoing/.hold is there"
+        yield "on hold   everything; to go on: spoolbridge resume"
 
 
 def _service(snapshot: Facts, now: float) -> str:
@@ -61,8 +62,11 @@ def _service(snapshot: Facts, now: float) -> str:
 def _discord(discord: Facts, now: float) -> str:
     if discord.get("paused_because"):
         return f"paused: {discord['paused_because']}"
-    answered = discord.get("answered_at")
-    return f"answered {ago(answered, now)}" if answered else "has not answered yet"
+    answered, ahead = discord.get("answered_at"), discord.get("clock_ahead") or 0.0
+    said = f"answered {ago(answered, now)}" if answered else "has not answered yet"
+    if abs(ahead) > TOLERABLE:
+        said += f"; this clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} its"
+    return said
 
 
 def _mail(mail: Facts | None) -> str:

@@ -16,9 +16,9 @@ from spoolbridge.discord.client import DiscordClient
 from spoolbridge.errors import SpoolbridgeError, UnreachableError
 from spoolbridge.findings import Finding
 from spoolbridge.settings import Settings
+from spoolbridge.standing import TOLERABLE
 
 PATIENCE = 10.0  # seconds for each stage of the way
-_TOLERABLE = 5.0  # seconds by which a clock may be wrong
 _NOTHING_GOES = "nothing can be posted or read"
 
 LookUp = Callable[[str, int], Awaitable[Any]]
@@ -49,7 +49,7 @@ async def _asked(client: DiscordClient, settings: Settings, known: Registry) -> 
 
 
 def _clock(ahead: float | None) -> list[Finding]:
-    if ahead is None or abs(ahead) <= _TOLERABLE:
+    if ahead is None or abs(ahead) <= TOLERABLE:
         return []
     what = f"this clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} Discord's"
     why = "IDs, lateness and Not-After go by it, and so does what is read back"

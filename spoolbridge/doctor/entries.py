@@ -24,8 +24,7 @@ def examine(spool: Spool, settings: Settings, known: channels.Registry | None) -
         what = f"{failed} {'entry' if failed == 1 else 'entries'} in failed/"
         yield Finding("warning", what, "nobody got these messages", "spoolbridge failed list")
     if spool.has("outgoing", HOLD):
-        do = f"rm {quote(str(spool.root / 'outgoing' / HOLD))}"
-        yield Finding("note", "every channel is on hold", "all drops wait", do)
+        yield Finding("note", "every channel is on hold", "all drops wait", "spoolbridge resume")
     for channel in spool.channels("outgoing"):
         yield from _box(spool, channel)
         if known is not None and channel not in known.addresses:
@@ -36,7 +35,7 @@ def examine(spool: Spool, settings: Settings, known: channels.Registry | None) -
 def _box(spool: Spool, channel: str) -> Iterator[Finding]:
     place = spool.root / "outgoing" / channel
     if (place / HOLD).exists():
-        do = f"rm {quote(str(place / HOLD))}"
+        do = f"spoolbridge resume {quote(channel)}"
         yield Finding("note", f"{channel} is on hold", "its drops wait", do)
     for name in spool.names(f"outgoing/{channel}"):
         if name != HOLD and _strange(place / name, name) and _forgotten(place / name):

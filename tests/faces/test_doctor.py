@@ -200,9 +200,8 @@ def test_a_channel_on_hold(settings: Settings, running: Callable[..., None], spo
     """Somebody may have forgotten it."""
     running()
     spool.add_channel("general")
-    hold = spool.root / "outgoing" / "general" / ".hold"
-    hold.touch()
-    assert [("note", "general is on hold", f"rm {hold}")] == found(doctor.offline(settings))
+    (spool.root / "outgoing" / "general" / ".hold").touch()
+    assert [("note", "general is on hold", "spoolbridge resume general")] == found(doctor.offline(settings))
 
 
 def test_a_name_that_is_ignored(

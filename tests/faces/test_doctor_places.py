@@ -193,9 +193,8 @@ def test_a_box_of_no_channel(settings: Settings, spool: Spool) -> None:
 
 def test_all_channels_on_hold(settings: Settings) -> None:
     """The hold that is seen in no channel."""
-    hold = settings.spool / "outgoing" / ".hold"
-    hold.touch()
-    assert [("note", "every channel is on hold", f"rm {hold}")] == found(settings)
+    (settings.spool / "outgoing" / ".hold").touch()
+    assert [("note", "every channel is on hold", "spoolbridge resume")] == found(settings)
 
 
 def test_strays(later: Settings) -> None:

@@ -115,7 +115,7 @@ def test_long_findings_and_reasons_are_wrapped_at_words() -> None:
     [
         ({"asks": 1}, "asked     1 open question"),
         ({"asks": 3}, "asked     3 open questions"),
-        ({"held": True}, "on hold   everything: nothing is posted while outgoing/.hold is there"),
+        ({"held": True}, "on hold   everything; to go on: spoolbridge resume"),
         ({"disk": {"free_bytes": 7 << 20, "free_inodes": 12}}, "spool     /srv/spool, 7 MiB, 12 inodes free"),
         ({"disk": {"free_bytes": 77 << 30, "free_inodes": 10**6}}, "spool     /srv/spool, 77.0 GiB free"),
         ({"running": False, "held_by": None}, "service   not running; start it with: spoolbridge run"),
@@ -125,6 +125,11 @@ def test_long_findings_and_reasons_are_wrapped_at_words() -> None:
             "messages  0 waiting, 0 failed, 0 sent today; in the last 5 min 12 out, 3 in",
         ),
         ({"discord": {"paused_because": "Cloudflare"}}, "discord   paused: Cloudflare"),
+        (
+            {"discord": {"answered_at": NOW, "clock_ahead": -31.2}},
+            "discord   answered 0 s ago; this clock is 31 s behind its",
+        ),
+        ({"discord": {"answered_at": NOW, "clock_ahead": 4.9}}, "discord   answered 0 s ago"),
         ({"discord": {"answered_at": None, "paused_because": ""}}, "discord   has not answered yet"),
     ],
 )
