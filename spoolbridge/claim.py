@@ -225,30 +225,29 @@ def explain(failed: int, name: str, text: str) -> None:
 
 
 def why(root: Path, channel: str, name: str, reason: str, hint: str, to: str, now: float) -> str:
-    """The text of a `.why`: what is wrong, what to do, and the command that retries into channel `to`.
-
-    A secret that a reason quotes is masked.
-    """
-    reason = leaks.mask(reason)
+    """The text of a `.why`: what is wrong, what to do, and the command that retries into channel `to`."""
     moment = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     lines = [f"{moment}  {one_line(reason)}"]
     if hint:
         lines.append(f"What to do: {one_line(hint)}")
     source = root / "failed" / channel / name
-    target = root / "outgoing" / (to if to.isprintable() else "CHANNEL")
+    target = root / "outgoing" / (to if to.isprintable() and not leaks.find(to) else "CHANNEL")
     lines.append(f"Retry: mv {_for_a_shell(source)} {_for_a_shell(target)}/")
     return "\n".join(lines) + "\n"
 
 
 def _for_a_shell(path: Path) -> str:
-    """What cannot be shown in a line (a channel may be called anything) is left to the shell's `*`, which
-    finds nothing else: no other entry has this ID."""
+    """What cannot be shown in a line, and a secret (a channel may be called anything), is left to the shell's
+    `*`, which finds nothing else: no other entry has this ID."""
     import shlex
 
-    runs = groupby(str(path), str.isprintable)
+    text = str(path)
+    for leak in reversed(leaks.find(text)):
+        text = f"{text[: leak.start]}\0{text[leak.end :]}"
+    runs = groupby(text, str.isprintable)
     return "".join(shlex.quote("".join(run)) if shown else "*" for shown, run in runs)
 
 
 def one_line(text: str) -> str:
-    """The text for a log or a `.why`: in one line, without what moves a cursor."""
-    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    """The text for a log or a `.why`: in one line, without what moves a cursor, secrets masked."""
+    return leaks.mask(" ".join("".join(each if each.isprintable() else " " for each in text).split()))

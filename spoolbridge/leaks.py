@@ -103,7 +103,7 @@ _SHAPES = (
     ),
 )  # fmt: skip
 #: Its first part is the bot's id in base64, so it begins with one of three letters.
-_DISCORD = r"([MNO](?<![\w-].)[\w-]{22,27})\.[\w-]{6}\.[\w-]{27,110}+"
+_DISCORD = r"([MNO](?<!\w.)[\w-]{22,27})\.[\w-]{6}\.[\w-]{27,110}+"
 
 
 def find(text: str) -> list[Leak]:

@@ -19,7 +19,9 @@ def of(command: Callable[[], int]) -> int:
     try:
         return command()
     except SpoolbridgeError as error:
-        sys.stderr.write(f"spoolbridge: {error}\n")
+        from spoolbridge import leaks
+
+        sys.stderr.write(f"spoolbridge: {leaks.mask(str(error))}\n")  # it may quote a setting, or a line
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("\n")  # behind the ^C that the terminal shows

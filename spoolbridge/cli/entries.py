@@ -172,7 +172,9 @@ def _each(found: list[Failure], act: Callable[[Failure], str]) -> None:
 
 
 def _shown(failure: Failure) -> str:
-    return f"{failure.channel or '-'}/{failure.name}"
+    from spoolbridge.claim import one_line
+
+    return one_line(f"{failure.channel or '-'}/{failure.name}")  # a directory may be called anything
 
 
 @click.command()
@@ -274,8 +276,10 @@ def _about(events: list[Event]) -> str:
 def _line(event: Event, *, named: bool) -> str:
     from datetime import datetime
 
+    from spoolbridge.claim import one_line
+
     at = "now" if event.at is None else f"{datetime.fromtimestamp(event.at):%Y-%m-%d %H:%M:%S}"
-    return f"{at:<19}  {f'{event.channel}/{event.id}  ' if named else ''}{event.what}"
+    return f"{at:<19}  {f'{one_line(event.channel)}/{event.id}  ' if named else ''}{event.what}"
 
 
 COMMANDS = (failed, pause, resume, log)
