@@ -40,7 +40,9 @@ class Claim:
     def __init__(
         self, root: Path, fd: int, channel: str, name: str, *, stamp: tuple[int, ...] = (),
         claimed: float | None = None, clock: Callable[[], float] = time.time,
+        explained: set[str] | None = None,
     ) -> None:  # fmt: skip
+        """`explained` is told the places in `failed/` that get a reason."""
         parsed = identity.parse(name)
         if parsed is None:
             raise SpoolError(f"sending/{channel}/{name!r} has no ID")
@@ -53,6 +55,7 @@ class Claim:
         self._fd = fd
         self._stamp = stamp
         self._clock = clock
+        self._explained = set() if explained is None else explained
         #: When (unix seconds); of one that is recovered: the rename was its last change.
         self.claimed = self._status().st_ctime if claimed is None else claimed
 
@@ -95,12 +98,14 @@ class Claim:
         """Settle as sent: into today's directory of `sent/`. Returns where it lies, from the root."""
         self._check_unsettled()
         day = datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%d")
-        with atomic.directory("sent", at=self._fd) as sent:
-            atomic.ensure_directory(self.channel, at=sent)
-            with atomic.directory(self.channel, at=sent) as channel:
-                atomic.ensure_directory(day, at=channel)
+        place = f"sent/{self.channel}/{day}"
+        if not atomic.exists(place, at=self._fd):
+            with atomic.directory("sent", at=self._fd) as sent:
+                atomic.ensure_directory(self.channel, at=sent)
+                with atomic.directory(self.channel, at=sent) as channel:
+                    atomic.ensure_directory(day, at=channel)
         try:
-            return self._settle(f"sent/{self.channel}/{day}", self.name)
+            return self._settle(place, self.name)
         except FileExistsError:
             reason = "an entry of this ID lies in sent/ already; this copy was not posted"
             hint = "to send it again on purpose, drop it under a plain name"
@@ -120,6 +125,7 @@ class Claim:
             name = self._under_fresh_id() if taken else self.name
             text = why(self._root, self.channel, name, reason, hint, to or self.channel, self._clock())
             explain(at, name, text)
+            self._explained.add(f"failed/{self.channel}")
             try:
                 return self._settle(f"failed/{self.channel}", name)
             except OSError:

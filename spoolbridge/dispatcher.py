@@ -147,7 +147,7 @@ class Dispatcher:
             await in_thread(self._intake.refuse_strays, look.strays, hint)
         self._metrics.looked(self._backlog(look.waiting))
         unsettled = {channel for channel, claims in self._claims.items() if claims}
-        waiting = {channel for channel, count in look.waiting.items() if count}
+        waiting = {channel for channel, some in look.waiting.items() if some}
         for channel in self.disk.keys() - waiting - unsettled:
             del self.disk[channel]
         for channel in (waiting | unsettled) - look.held - self._active.keys():
@@ -250,9 +250,9 @@ class Dispatcher:
     async def _read(self, claim: Claim) -> OutgoingMessage | None:
         """The message, once its writer has closed it; None: 30 s were not enough."""
         for _ in range(int(LEASE_WAIT / _LEASE_LOOK)):
-            content = await in_thread(claim.read)
-            if content is not None:
-                return await in_thread(outgoing.parse, claim.rest, content.body, content.files)
+            message = await in_thread(_message, claim)
+            if message is not None:
+                return message
             await asyncio.sleep(_LEASE_LOOK)
         return None
 
@@ -299,6 +299,11 @@ class Dispatcher:
         until = now + backoff.delay(now - since)
         self.parked[claim.channel] = Parked(since, until, outcome.reason)
         log.warning("%s released, the channel parked for %.0f s: %s", claim, until - now, outcome.reason)
+
+
+def _message(claim: Claim) -> OutgoingMessage | None:
+    content = claim.read()
+    return None if content is None else outgoing.parse(claim.rest, content.body, content.files)
 
 
 def _where(error: Exception) -> str:

@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from spoolbridge import atomic, identity, ready
 from spoolbridge.claim import Claim, explain, one_line, sync_entry, why
@@ -28,9 +28,25 @@ log = logging.getLogger(__name__)
 class Look:
     """What one scan of `outgoing/` found."""
 
-    waiting: dict[str, int]  # channel directory → entries that are not ignored
+    waiting: dict[str, bool]  # channel directory → whether there is an entry that is not ignored
     held: frozenset[str]  # channel directories that are paused
     strays: tuple[str, ...]  # names directly in outgoing/
+
+
+@dataclass
+class _Box:
+    """One drop box, as it was listed last, without what was claimed or refused since."""
+
+    names: set[str] = field(default_factory=set)
+    #: Of those that are not ignored: when it was written (which keeps its place) and when we first saw it.
+    known: dict[str, tuple[float, float]] = field(default_factory=dict)
+    #: (when it was written, name), first written first.
+    order: list[tuple[float, str]] = field(default_factory=list)
+
+    def forget(self, name: str) -> None:
+        self.names.discard(name)
+        written, _ = self.known.pop(name)
+        self.order.remove((written, name))
 
 
 class Intake:
@@ -45,14 +61,18 @@ class Intake:
         self._refused = refused  # told in the thread that looks
         self._minter = identity.Minter(clock)
         self._minters: dict[str, identity.Minter] = {}
-        #: channel → name → when it was written (which keeps its place) and when we first saw it.
-        self._seen: dict[str, dict[str, tuple[float, float]]] = {}
+        self._boxes: dict[str, _Box] = {}
+        #: Channels that have their directories in every state.
+        self._roomy: set[str] = set()
+        #: Places in `failed/` that may hold reasons: those of what failed here, and of what had before.
+        self._explained: set[str] = set()
+        self._explained_before = False
         self._strays: dict[str, float] = {}
         self._told: set[str] = set()
 
     def look(self) -> Look:
         """One scan of the drop boxes: names only, nothing is opened."""
-        waiting: dict[str, int] = {}
+        waiting: dict[str, bool] = {}
         held, strays = set(), []
         with self._spool.at("outgoing") as outgoing:
             everything = atomic.exists(HOLD, at=outgoing)
@@ -62,12 +82,11 @@ class Intake:
             if not is_directory:
                 strays += [] if ready.ignored(name) else [name]
             elif not name.startswith("."):
-                names = self._names(name)
-                waiting[name] = sum(not ready.ignored(each) for each in names)
-                if everything or HOLD in names:
+                waiting[name], paused = self._glance(name)
+                if everything or paused:
                     held.add(name)
-        for gone in self._seen.keys() - waiting.keys():
-            del self._seen[gone]
+        for gone in self._boxes.keys() - waiting.keys():
+            del self._boxes[gone]
         return Look(waiting, frozenset(held), tuple(strays))
 
     def held(self, channel: str) -> bool:
@@ -126,7 +145,10 @@ class Intake:
                 self._sync_claims(channel)
             for name in sorted(names):
                 with suppress(FileNotFoundError):
-                    yield Claim(self._spool.root, self._spool.fd, channel, name, clock=self._clock)
+                    yield Claim(
+                        self._spool.root, self._spool.fd, channel, name,
+                        clock=self._clock, explained=self._explained,
+                    )  # fmt: skip
 
     def _sync_claims(self, channel: str) -> None:
         """The former service may have died between a claim's rename and its fsync. Posted like that, a power
@@ -136,7 +158,8 @@ class Intake:
                 atomic.sync_directory(at)
 
     def _claim(self, outgoing: int, channel: str, name: str, written: float) -> Claim | None:
-        self._make_room(channel)
+        if channel not in self._roomy or not self._spool.has("sending", channel):
+            self._make_room(channel)
         parsed = identity.parse(name)
         with self._spool.at(f"sending/{channel}") as sending:
             entry_id = parsed[0] if parsed else self._channel_minter(channel).mint(written)
@@ -151,30 +174,41 @@ class Intake:
                 at = os.stat(claimed, dir_fd=sending, follow_symlinks=False).st_ctime
             except (FileNotFoundError, FileExistsError, ValueError):
                 return None  # somebody was quicker, or a bundle got a stray member just now
-        self._seen.get(channel, {}).pop(name, None)
+        self._forget(channel, name)
         with suppress(OSError):  # an entry in sending/ without a claim would wait for the next start
-            self._forget_reasons(channel, name, claimed if parsed else "")
+            os.unlink(name + WHY, dir_fd=outgoing)  # `mv failed/ch/*` takes it along
+        with suppress(OSError):
+            self._forget_reasons(claimed if parsed else "")
         return Claim(
-            self._spool.root, self._spool.fd, channel, claimed, stamp=stamp, claimed=at, clock=self._clock
-        )
+            self._spool.root, self._spool.fd, channel, claimed,
+            stamp=stamp, claimed=at, clock=self._clock, explained=self._explained,
+        )  # fmt: skip
 
-    def _forget_reasons(self, channel: str, name: str, retried: str) -> None:
-        """An entry on its way has no reason: not beside it (`mv failed/ch/*` takes it along), and not in
-        `failed/`, under whichever channel it was dropped at first."""
-        places = [(f"outgoing/{channel}", name)]
-        if retried:
-            failed = ("failed", *(f"failed/{each}" for each in self._spool.channels("failed")))
-            places += [(place, retried) for place in failed]
-        for place, each in places:
+    def _forget_reasons(self, retried: str) -> None:
+        """An entry on its way has no reason in `failed/`, under whichever channel it was dropped at first."""
+        if not retried:
+            return
+        if not self._explained_before:
+            places = ["failed", *(f"failed/{each}" for each in self._spool.channels("failed"))]
+            self._explained.update(
+                place for place in places if any(each.endswith(WHY) for each in self._spool.names(place))
+            )
+            self._explained_before = True
+        for place in tuple(self._explained):
             with suppress(OSError), self._spool.at(place) as at:
-                os.unlink(each + WHY, dir_fd=at)
+                os.unlink(retried + WHY, dir_fd=at)
 
-    def _names(self, channel: str) -> list[str]:
+    def _glance(self, channel: str) -> tuple[bool, bool]:
+        """Whether an entry lies in a drop box, and whether it is held. Reads no further than the first."""
         try:
-            return self._spool.names(f"outgoing/{channel}")
+            with self._spool.at(f"outgoing/{channel}") as outgoing, os.scandir(outgoing) as children:
+                waiting = any(not ready.ignored(child.name) for child in children)
+                return waiting, atomic.exists(HOLD, at=outgoing)
         except PermissionError as error:
             self._tell(f"outgoing/{channel!a} cannot be read: {error.strerror}")
-            return []
+        except (FileNotFoundError, NotADirectoryError):
+            pass  # moved away just now
+        return False, False
 
     def _tell(self, what: str) -> None:
         """A warning, once: it would come with every scan."""
@@ -182,23 +216,34 @@ class Intake:
             self._told.add(what)
             log.warning("%s", what)
 
-    def _in_order(self, channel: str, outgoing: int, now: float) -> list[tuple[str, float, float]]:
+    def _in_order(self, channel: str, outgoing: int, now: float) -> Iterator[tuple[str, float, float]]:
         """(name, when it was written, when we first saw it), first written first. Times of files tick in
         steps of 4 ms (measured), so an ID's own time counts where there is one, and the name where times
-        are equal."""
-        known = self._seen.setdefault(channel, {})
-        names = {name for name in os.listdir(outgoing) if not ready.ignored(name)}
-        for gone in known.keys() - names:
-            del known[gone]
-        for name in names - known.keys():
-            parsed = identity.parse(name)
-            if parsed:
-                known[name] = (identity.time_of(parsed[0]), now)
-                continue
-            with suppress(FileNotFoundError):
-                changed = os.stat(name, dir_fd=outgoing, follow_symlinks=False).st_ctime
-                known[name] = (min(changed, now), now)
-        return [(name, *known[name]) for name in sorted(known, key=lambda name: (known[name][0], name))]
+        are equal. Of a long backlog, to sort it for each claim would be most of the work."""
+        box = self._boxes.setdefault(channel, _Box())
+        names = set(os.listdir(outgoing))
+        if names != box.names:
+            for gone in box.known.keys() - names:
+                del box.known[gone]
+            for name in names - box.names:
+                if not ready.ignored(name) and not self._place(box, name, outgoing, now):
+                    names.discard(name)
+            box.names = names
+            box.order = sorted((written, name) for name, (written, _) in box.known.items())
+        for written, name in list(box.order):
+            yield name, written, box.known[name][1]
+
+    def _place(self, box: _Box, name: str, outgoing: int, now: float) -> bool:
+        """Give a name its place, which it keeps; False: it is gone."""
+        if parsed := identity.parse(name):
+            box.known[name] = (identity.time_of(parsed[0]), now)
+            return True
+        try:
+            changed = os.stat(name, dir_fd=outgoing, follow_symlinks=False).st_ctime
+        except FileNotFoundError:
+            return False
+        box.known[name] = (min(changed, now), now)
+        return True
 
     def _refuse(
         self, outgoing: int, channel: str, name: str, reason: str, hint: str, *, fresh: bool = False
@@ -216,13 +261,14 @@ class Intake:
                 return self._refuse(outgoing, channel, name, reason, hint, fresh=True)
             text = why(self._spool.root, channel, refused, reason, hint, channel or "CHANNEL", self._clock())
             explain(failed, refused, text)
+            self._explained.add(place)
             try:
                 atomic.move(name, refused, src=outgoing, dst=failed)
             except OSError:
                 with suppress(OSError):  # a reason without its entry would puzzle people
                     os.unlink(refused + WHY, dir_fd=failed)
                 raise
-            self._seen.get(channel, {}).pop(name, None)
+            self._forget(channel, name)
             self._refused(channel)
             log.warning("%s/%s refused: %s", one_line(place), refused, reason)
         return f"{place}/{refused}"
@@ -232,6 +278,12 @@ class Intake:
         for state in ("sending", "sent", "failed"):
             with self._spool.at(state) as at:
                 atomic.ensure_directory(channel, at=at)
+        self._roomy.add(channel)
+
+    def _forget(self, channel: str, name: str) -> None:
+        box = self._boxes.get(channel)
+        if box and name in box.known:
+            box.forget(name)
 
     def _channel_minter(self, channel: str) -> identity.Minter:
         return self._minters.setdefault(channel, identity.Minter(self._clock))

@@ -14,7 +14,7 @@ import os
 import signal
 import stat
 from contextlib import suppress
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from spoolbridge import identity
@@ -30,6 +30,9 @@ _IGNORED = (
     ".*", "*~", "#*#", "*.tmp", "*.swp", "*.swx", "*.part", "*.partial", "*.crdownload", "*.filepart",
     "*.why", "4913",
 )  # fmt: skip
+#: The same, as it is quickest to ask of every name in a long list.
+_ENDINGS = tuple(pattern[1:] for pattern in _IGNORED if pattern.startswith("*"))
+_OTHERS = tuple(pattern for pattern in _IGNORED if not pattern.startswith("*"))
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
@@ -52,7 +55,7 @@ Verdict = bool | NotYet | Never | None
 
 def ignored(name: str) -> bool:
     """Whether a name is nobody's message: hidden, a temporary, a backup, a reason."""
-    return any(fnmatch(name, pattern) for pattern in _IGNORED)
+    return name.endswith(_ENDINGS) or any(fnmatchcase(name, pattern) for pattern in _OTHERS)
 
 
 def examine(name: str, *, at: int, now: float, first_seen: float) -> Verdict:

@@ -53,6 +53,10 @@ class _StaleError(Exception):
     """The nonce's time was over when the request's turn came: the channel is read back first."""
 
 
+class _GoneError(Exception):
+    """The entry was taken out of `sending/` before the request's turn came."""
+
+
 class _UnwrittenError(Exception):
     """The `try` could not be written. Not an OSError on its way through the client, which would take
     it for a broken connection."""
@@ -141,14 +145,12 @@ class Tries:
                 if known.unresolved is None:
                     return refused
                 continue  # an earlier try may have succeeded: first read back
-            if not await in_thread(place.claim.exists):
-                return Cancelled()
             if known.unresolved is None and self._is_outdated(place):
                 return None
             tried = await self._try(place, known)
-            known = await self._known(place)
-            if isinstance(tried, Sent | Closed):
+            if isinstance(tried, Sent | Closed | Cancelled):
                 return tried
+            known = await self._known(place)
             if isinstance(tried, Refused):
                 refused = tried
             elif tried is not None:
@@ -194,7 +196,7 @@ class Tries:
         assert known.unresolved is not None
         return 0 <= self._clock() - known.unresolved < NONCE_WINDOW
 
-    async def _try(self, place: Place, known: PartHistory) -> Outcome | None:
+    async def _try(self, place: Place, known: PartHistory) -> Outcome | Cancelled | None:
         """Ask Discord once, with the `try` durable before and what came of it noted after.
 
         None: nothing was asked, for the nonce's time was over when the turn came.
@@ -206,11 +208,7 @@ class Tries:
             if known.unresolved is not None and not self._nonce_holds(known):
                 raise _StaleError  # the limiter may have kept it waiting for a minute
             try:
-                await in_thread(
-                    self._journal.tried, *place.whose,
-                    parts=place.parts, form=place.form, digest=place.part.digest, files=place.part.sizes,
-                    key=place.key,
-                )  # fmt: skip
+                await in_thread(self._write_try, place)
             except OSError as error:
                 raise _UnwrittenError from error
             asked = True
@@ -219,6 +217,8 @@ class Tries:
             outcome = await self._ask(place, before=journal_try, retrying=known.unresolved is not None)
         except _StaleError:
             return None
+        except _GoneError:
+            return Cancelled()
         except _UnwrittenError as error:
             assert error.__cause__ is not None
             raise error.__cause__ from None
@@ -233,6 +233,14 @@ class Tries:
         if asked:
             await self._note(place, outcome)
         return outcome
+
+    def _write_try(self, place: Place) -> None:
+        if not place.claim.exists():
+            raise _GoneError
+        self._journal.tried(
+            *place.whose, parts=place.parts, form=place.form, digest=place.part.digest,
+            files=place.part.sizes, key=place.key,
+        )  # fmt: skip
 
     async def _ask(
         self, place: Place, *, before: Callable[[], Awaitable[None]], retrying: bool

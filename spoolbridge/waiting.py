@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 _P = ParamSpec("_P")
@@ -30,7 +31,7 @@ async def in_thread(call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs)
     Cancelled, it still waits for the thread: what the thread works with (descriptors, a cursor) is
     about to be closed by whoever cancels, and must not be while it is in use.
     """
-    thread = asyncio.ensure_future(asyncio.to_thread(call, *args, **kwargs))
+    thread = asyncio.get_running_loop().run_in_executor(None, partial(call, *args, **kwargs))
     try:
         return await asyncio.shield(thread)
     except asyncio.CancelledError:

@@ -85,13 +85,13 @@ class TestLook:
         """An empty spool."""
         assert Look({}, frozenset(), ()) == boxes.intake.look()
 
-    def test_what_is_counted(self, boxes: Boxes) -> None:
-        """Entries that are not ignored; a channel without any too."""
+    def test_what_waits(self, boxes: Boxes) -> None:
+        """An entry that is not ignored, whatever lies before it; a channel without any is known too."""
         for name in ("a", "b.msg", ".hidden", "c~", "d.tmp", "e.why"):
             boxes.drop(name)
         (boxes.root / "outgoing" / "empty").mkdir()
         (boxes.root / "outgoing" / ".staging").mkdir()
-        assert {"villa": 2, "empty": 0} == boxes.intake.look().waiting
+        assert {"villa": True, "empty": False} == boxes.intake.look().waiting
 
     def test_strays(self, boxes: Boxes, tmp_path: Path) -> None:
         """Files directly in `outgoing/`, and links, whatever they lead to."""
@@ -122,7 +122,7 @@ class TestLook:
         boxes.drop("a", channel="theirs\n")
         deny(monkeypatch, "open", "outgoing/theirs\n")
         for _ in range(3):
-            assert {"villa": 1, "theirs\n": 0} == boxes.intake.look().waiting
+            assert {"villa": True, "theirs\n": False} == boxes.intake.look().waiting
         assert ["outgoing/'theirs\\n' cannot be read: Permission denied"] == caplog.messages
 
     def test_while_a_channel_is_taken_away(self, boxes: Boxes) -> None:
