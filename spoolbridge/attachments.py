@@ -33,6 +33,7 @@ from spoolbridge.waiting import in_thread
 
 PATIENCE = 5.0  # seconds for which a visit to a channel waits; what takes longer is met by a later visit
 LONGEST = 300.0  # seconds for the files of one message
+MOST_DONE = 100  # messages whose files are there and that have not come for them
 WAITS = (1.0, 4.0)  # seconds between the tries of one file
 
 _AT_ONCE = 6  # messages whose files are being downloaded
@@ -110,6 +111,7 @@ class Attachments:
         Only those whose ids are in `new` are looked at. What holds the rest up is an OSError of the disk, an
         UnreachableError where a file is still on its way, or a TokenRefusedError.
         """
+        self._forget()
         tasks = {each.id: self._task(each) for each in messages if each.id in new and each.attachments}
         if tasks:
             await asyncio.wait(tasks.values(), timeout=self._patience)
@@ -134,6 +136,13 @@ class Attachments:
             task = asyncio.ensure_future(self._all_of(message))
             self._under_way[message.id] = task
         return task
+
+    def _forget(self) -> None:
+        """What was deleted on Discord while it was downloaded, nobody asks for again; its files are there."""
+        done = [message_id for message_id, task in self._under_way.items() if task.done()]
+        for message_id in done[: max(0, len(done) - MOST_DONE)]:
+            task = self._under_way.pop(message_id)
+            _ = task.cancelled() or task.exception()  # else asyncio complains that nobody looked
 
     async def _all_of(self, message: IncomingMessage) -> dict[int, Kept]:
         """What became of each. Raises OSError of the disk, TokenRefusedError."""

@@ -16,6 +16,7 @@ import json
 import os
 import re
 import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from spoolbridge.handed import Handed
 
 #: No bound on the disorder of snowflakes is documented; neighbours were seen swapped within a second.
 OVERLAP = 10_000 << 22  # ten seconds, in snowflakes
+MOST = 3000  # cursors that are kept in memory: those used last
 
 _STATE_MODE = 0o2750
 _LARGEST_FILE = 1 << 20  # bytes; a busy minute's ids need a hundredth of it
@@ -141,7 +143,11 @@ class Cursor:
 
 
 class Cursors:
-    """All cursors of a spool, each read once. Holds the directory open until `close`."""
+    """All cursors of a spool. Holds the directory open until `close`.
+
+    The ones that were used last are kept; of every thread that there ever was, memory must not know. Whoever
+    uses one is done with it before MOST others have been asked for.
+    """
 
     def __init__(self, spool_fd: int) -> None:
         atomic.ensure_directory("state", at=spool_fd, mode=_STATE_MODE)
@@ -149,7 +155,7 @@ class Cursors:
             atomic.ensure_directory("cursors", at=state, mode=_STATE_MODE)
             self._directory = atomic.open_directory("cursors", at=state)
             self._handed = Handed(state)
-        self._cursors: dict[tuple[int, str], Cursor] = {}
+        self._cursors: OrderedDict[tuple[int, str], Cursor] = OrderedDict()
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -162,6 +168,9 @@ class Cursors:
             key = channel_id, delivery
             if key not in self._cursors:
                 self._cursors[key] = Cursor(*key, directory=self._directory, handed=self._handed)
+                if len(self._cursors) > MOST:
+                    self._cursors.popitem(last=False)
+            self._cursors.move_to_end(key)
             return self._cursors[key]
 
     def began(self, channel_id: int, delivery: str) -> int | None:

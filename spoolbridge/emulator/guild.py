@@ -281,6 +281,10 @@ class Guild:
 
     def remember(self, author: User, nonce: str, message: Message) -> None:
         """Keep a nonce for its window; Discord's key is the author and the nonce."""
+        oldest = next(iter(self._nonces), None)
+        while oldest is not None and self.clock() - self._nonces[oldest][0] > self.nonce_window:
+            del self._nonces[oldest]
+            oldest = next(iter(self._nonces), None)
         self._nonces[author.id, nonce] = (self.clock(), message.channel_id, message.id)
 
     def recall(self, author: User, nonce: str) -> tuple[int, int] | None:

@@ -416,6 +416,24 @@ async def test_a_slow_file_holds_up_its_own_channel_only(bridge: Bridge) -> None
     assert ["chart.png"] == bridge.shelf.asked
 
 
+async def test_a_message_that_is_deleted_meanwhile(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody comes for its file any more, and it is not remembered for good."""
+    monkeypatch.setattr("spoolbridge.attachments.MOST_DONE", 1)
+    await bridge.restart(patience=0.0)
+    guild = bridge.emulator.guild
+    for number in range(4):
+        said = await bridge.say((f"{number}.png", PNG))
+        await asyncio.wait(bridge.attachments._under_way.values())
+        message = guild.message(guild.channels["mayor-villa"].id, said)
+        assert message is not None
+        guild.remove(message)
+        bridge.clock.advance(60.0)
+    await bridge.say(("last.png", PNG), channel="mayor-db")
+    assert 2 == len(bridge.attachments._under_way)  # the last, and one that may still be asked for
+
+
 async def test_a_service_that_ends_meanwhile(bridge: Bridge) -> None:
     """It does not wait for the file and leaves no half of it; the next one gets it."""
     await bridge.restart(patience=0.0)

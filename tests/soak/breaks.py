@@ -63,7 +63,7 @@ BREAKS = (
     Break(
         "the last comes first",
         "intake.py", "for name in sorted(known, key=", "for name in sorted(known, reverse=True, key=",
-        "came behind",
+        "came behind", 2.0,
     ),
     Break(
         "the end of a page is passed over",

@@ -130,11 +130,8 @@ class Recent(list[_T]):
 
 
 def thin(emulator: Emulator, now: float) -> None:
-    """Let the emulator forget: messages that are old and not among the last, and nonces past their window."""
-    guild = emulator.guild
-    for messages in guild._messages.values():
+    """Let the emulator forget messages that are old and not among the last."""
+    for messages in emulator.guild._messages.values():
         for message_id in sorted(messages)[:-KEEPS]:
             if now - messages[message_id].created_at > YOUNG:
                 del messages[message_id]
-    for key in [key for key, (at, *_) in guild._nonces.items() if now - at > guild.nonce_window]:
-        del guild._nonces[key]

@@ -20,7 +20,7 @@ _NUMBER = re.compile(r"\bo(\d+)\b")
 _FILED = re.compile(r"\d+\.D(\d{1,20})\.discord(?::2,\w*)?")
 _WHY = ".why"
 
-OVERTAKE = 30.0  # seconds between two drops that must keep their order: above the settle time, and its error
+OVERTAKE = 15.0  # seconds between two drops that must keep their order: above the settle time, and its error
 SOON = 3600.0  # seconds after which an entry that nothing keeps back has to be settled
 KEPT = 3 * 3600.0  # seconds for which what is done is remembered
 

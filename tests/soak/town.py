@@ -24,6 +24,7 @@ DROPS, WORDS = 30.0, 45.0  # seconds between two drops, and two human messages, 
 NIGHT = 12.0  # so many times as long
 BURST = 0.02  # of the drops are a burst of so many:
 BURST_OF = (5, 25)
+BUSY = 4  # channels that get two fifths of them
 _READ = 45.0  # seconds between two rounds of a reader
 _QUESTION = 900.0  # seconds for which a question is open
 _KEYS = 40  # Dedupe-Keys that agents use at a time
@@ -64,7 +65,8 @@ class Town:
     # -- agents ------------------------------------------------------------------------------------------
 
     async def _agent(self) -> None:
-        channel = self._dice.choice(list(self._world.channels))
+        every = list(self._world.channels)
+        channel = self._dice.choice(every[:BUSY] if self._dice.random() < 0.4 else every)
         for _ in range(self._dice.randint(*BURST_OF) if self._dice.random() < BURST else 1):
             ways = (self._plain, self._by_id, self._bundle, self._long, self._options)
             (way,) = self._dice.choices(ways, (5, 5, 1, 1, 3))

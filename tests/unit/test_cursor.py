@@ -152,3 +152,16 @@ def test_each_delivery_has_its_own(cursors: Cursors) -> None:
     """What is in the Maildir need not be in the inbox file."""
     cursors(CHANNEL, "incoming").begin(START)
     assert cursors(CHANNEL, "inbox").position is None
+
+
+def test_of_many_threads_memory_keeps_the_last(cursors: Cursors, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was forgotten is read again, and is where it was: threads come and go for years."""
+    monkeypatch.setattr("spoolbridge.cursor.MOST", 10)
+    cursors(CHANNEL, "incoming").begin(START)
+    cursors(CHANNEL, "incoming").advance([START + SECOND])
+    for number in range(1, 50):
+        cursors(CHANNEL + number, "incoming").begin(START)
+        assert cursors(CHANNEL + 1, "incoming") is cursors(CHANNEL + 1, "incoming")
+    assert 10 == len(cursors._cursors)
+    again = cursors(CHANNEL, "incoming")
+    assert (START + SECOND, True) == (again.reached, again.seen(START + SECOND))

@@ -23,6 +23,7 @@ from spoolbridge.emulator.picture import dots
 from spoolbridge.emulator.refusals import RefusalError
 from spoolbridge.emulator.rest_messages import nearest
 from spoolbridge.emulator.snowflake import Snowflakes, iso, moment, seconds_of
+from tests.support.clock import FakeClock
 
 NOW = 1_795_000_000.0  # seconds since 1970
 
@@ -302,3 +303,15 @@ class TestThreads:
         made.change_channel(channel.id, position=3)
         made.change_channel(channel.id, topic="stone")
         assert ["updated"] == heard
+
+
+def test_nonces_are_forgotten() -> None:
+    """A demo that runs for days keeps those of its window."""
+    clock = FakeClock(1_800_000_000.0)
+    guild = Guild(clock, nonce_window=180.0)
+    channel = guild.add_channel("mayor-villa")
+    for number in range(5):
+        guild.remember(guild.bot, f"{number}", guild.write(channel.id, guild.bot, "once"))
+        clock.advance(100.0)
+    assert [None, None, None] == [guild.recall(guild.bot, f"{number}") for number in range(3)]
+    assert 2 == len(guild._nonces)
