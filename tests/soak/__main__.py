@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _soak(asked: argparse.Namespace, clocks: _clocks.Clocks) -> int:
     from tests.soak import run
     from tests.soak.disk import Disk
-    from tests.support.warp import WarpLoop
+    from tests.soak.loop import SoakLoop
 
     warnings.simplefilter("error")
     signal.signal(signal.SIGIO, signal.SIG_IGN)
@@ -43,7 +43,7 @@ def _soak(asked: argparse.Namespace, clocks: _clocks.Clocks) -> int:
     with tempfile.TemporaryDirectory(dir=_memory()) as place:
         soak = run.Soak(asked.keep or Path(place), clocks, disk, asked.seed)
         print(f"{asked.hours:g} h, seed {asked.seed}\n\n{run.HEAD}")
-        with asyncio.Runner(loop_factory=lambda: _loop(clocks, WarpLoop(clocks.passed))) as runner:
+        with asyncio.Runner(loop_factory=lambda: _loop(clocks, SoakLoop(clocks.passed))) as runner:
             runner.run(soak.run(asked.hours, plan(asked.hours)))
         gc.collect()  # a descriptor that was forgotten complains
     acts = ", ".join(f"{count} {what}" for what, count in sorted(soak.world.acts.items()))

@@ -79,7 +79,8 @@ BREAKS = (
     ),
     Break(
         "bots are let in",
-        "access.py", 'if webhook or author.get("bot"):', "if False:", "is not for agents",
+        "access.py", "wanted = rule.bots if isinstance(rule.bots, bool) else sender in rule.bots",
+        "wanted = True", "is not for agents",
     ),
     Break(
         "a bug in a flow",
@@ -88,7 +89,7 @@ BREAKS = (
     ),
     Break(
         "a bug in a channel",
-        "poller.py", "self._schedule.passed_over(", "self._schedule.passed_by(", "the log says",
+        "poller.py", "self._emptied.weigh(", "self._emptied.weighs(", "the log says",
     ),
     Break(
         "a descriptor is forgotten",
