@@ -117,9 +117,10 @@ class Ledger:
         """Look where the entries lie. `everything`: nothing keeps any of them back any more."""
         places = _places(root)
         for number, entry in list(self.entries.items()):
-            found = places.get(number, [])
+            # A thread may have moved it while we looked: it is met twice, or not at all.
+            found = _again(root, places.get(number) or _places(root).get(number, []))
             if now - entry.at < 60 and not found:
-                continue  # between two directories while we looked
+                continue
             self._judge(root, entry, found, now, everything=everything)
 
     def _judge(self, root: Path, entry: Entry, found: list[str], now: float, *, everything: bool) -> None:
@@ -131,7 +132,7 @@ class Ledger:
             self.wrong.append(f"{name} is nowhere: neither sent nor explained")
         if state == "sent" and not entry.whole and not self._has_twin(entry):
             self.wrong.append(f"{name} counts as sent, and was not posted: {entry.posted}")
-        if state == "failed" and not (root / (found[0] + _WHY)).exists() and found[0] in _again(root, found):
+        if state == "failed" and not (root / (found[0] + _WHY)).exists() and _again(root, found):
             self.wrong.append(f"{name} failed without a reason")
         if state in ("outgoing", "sending") and (everything or now - entry.at > KEPT):
             self.wrong.append(f"{name} still lies in {found[0]} after {(now - entry.at) / 60:.0f} min")
@@ -255,7 +256,7 @@ def _below(root: Path, place: str, depth: int) -> Iterator[str]:
 
 
 def _again(root: Path, found: list[str]) -> list[str]:
-    """Those that lie there still: what an operator or the service has moved since needs no reason."""
+    """Those that lie there still."""
     return [each for each in found if (root / each).exists()]
 
 

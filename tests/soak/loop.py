@@ -1,4 +1,4 @@
-"""The virtual loop, which does most of what threads are asked for by itself: a day has a quarter of a million.
+"""The virtual loop, which does most of what threads are asked for by itself: some 200,000 a day.
 
 Waiting for a thread costs a busy machine milliseconds of real time. Every `REAL`-th call still gets one, so
 that what may run side by side in the service sometimes does.

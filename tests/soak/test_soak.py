@@ -14,7 +14,8 @@ def soaked(hours: float, seed: int) -> list[str]:
     """What a soak prints; it must find nothing wrong."""
     command = [sys.executable, "-m", "tests.soak", "--hours", str(hours), "--seed", str(seed)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (0, "") == (done.returncode, done.stderr), done.stdout
+    wrong = [line for line in done.stdout.splitlines() if line.startswith("WRONG: ")]
+    assert (0, [], "") == (done.returncode, wrong, done.stderr), done.stdout
     return done.stdout.splitlines()
 
 
