@@ -20,11 +20,12 @@ from tests.soak import clocks as _clocks  # before anything of the package: it b
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description="A town's day in minutes.")
     parser.add_argument("--hours", type=float, default=24.0, help="virtual hours (default: 24)")
+    parser.add_argument("--begin", type=float, default=8.0, help="at this hour of the day (default: 8)")
     parser.add_argument("--seed", type=int, default=1, help="of traffic and troubles (default: 1)")
     parser.add_argument("--log", action="store_true", help="show what the service logs")
     parser.add_argument("--keep", type=Path, help="an empty directory to work in, and to leave there")
     asked = parser.parse_args(arguments)
-    clocks = _clocks.Clocks(asked.hours + 2)
+    clocks = _clocks.Clocks(asked.hours + 2, begin=asked.begin)
     clocks.install()
     return _soak(asked, clocks)
 

@@ -21,8 +21,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-#: 2026-12-01 08:00 UTC: every run has the same days, the first midnight after sixteen hours.
-START = 1_796_112_000.0
+#: 2026-12-01 00:00 UTC: every run has the same days.
+DAY = 1_796_083_200.0
 TICK = 0.01  # seconds between two ticks of the clock by which the kernel stamps files; 4 ms as a rule
 _GRAIN = 1.0  # virtual seconds between two notes of which time it was
 _EXACT = 2000  # files of which `wrote` is remembered
@@ -34,7 +34,9 @@ _real_lstat = os.lstat
 class Clocks:
     """`steps`: how far the wall clock of this machine is off. Discord's clock (`true`) does not step."""
 
-    def __init__(self, hours: float) -> None:
+    def __init__(self, hours: float, *, begin: float = 8.0) -> None:
+        """For so many hours, from the hour `begin` of the day on."""
+        self.start = DAY + begin * 3600
         self.virtual: Callable[[], float] = lambda: 0.0
         self.steps = 0.0
         # Filled at once: the soak's own memory must not grow.
@@ -55,11 +57,11 @@ class Clocks:
 
     def true(self) -> float:
         """Seconds since 1970, as Discord has them."""
-        return START + self.virtual()
+        return self.start + self.virtual()
 
     def wall(self) -> float:
         """Seconds since 1970, as this machine has them."""
-        return START + self.virtual() + self.steps
+        return self.start + self.virtual() + self.steps
 
     def passed(self) -> None:
         """Virtual time has moved on."""
