@@ -20,6 +20,8 @@ from statistics import median
 from typing import Any, TypeVar
 
 from spoolbridge.emulator import Emulator
+from spoolbridge.journal import FILE as JOURNAL
+from spoolbridge.journal import LARGEST
 
 FLAT = 0.05  # of what was there, that may come to it
 KEEPS = 40  # messages of each channel that the emulator keeps, and
@@ -30,12 +32,16 @@ LEAST = 8  # looks are needed, of which two are a quarter
 _WARM = 8 * 3600.0  # seconds, below which memory is not judged
 _SPARE_FILES = 3  # descriptors: what a look may meet open
 
+_BASE = 200_000  # bytes
+_A_POST, _A_MESSAGE = 1000, 300  # bytes in `state/`; some 450 and 100 as a rule
+
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One look. `files`: open descriptors that are no sockets; `journal`, `state`: bytes."""
+    """One look. `files`: open descriptors that are no sockets. In bytes: `journal` with all its files,
+    `newest` the one that is written to, `state` with everything."""
 
     rss: int
     blocks: int
@@ -43,6 +49,7 @@ class Reading:
     sockets: int
     threads: int
     journal: int
+    newest: int
     state: int
 
 
@@ -51,12 +58,21 @@ def look(state: Path) -> Reading:
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     files, sockets = _descriptors()
-    sizes = {path: path.stat().st_size for path in state.rglob("*") if path.is_file()}
+    sizes = {path: _size(path) for path in state.rglob("*")}
     journal = sum(size for path, size in sizes.items() if path.name.startswith("journal"))
     rss = int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return Reading(
-        rss, sys.getallocatedblocks(), files, sockets, len(threads()), journal, sum(sizes.values())
-    )
+        rss, sys.getallocatedblocks(), files, sockets, len(threads()), journal,
+        sizes.get(state / JOURNAL, 0), sum(sizes.values()),
+    )  # fmt: skip
+
+
+def _size(path: Path) -> int:
+    try:
+        status = path.stat()
+    except FileNotFoundError:  # the service replaces files
+        return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def threads() -> list[str]:
@@ -95,6 +111,17 @@ def grown(readings: Sequence[Reading], seconds: float) -> list[str]:
         if after > before + spare:
             told.append(f"{name} grew from {before:.0f} to {after:.0f}")
     return told
+
+
+def swollen(reading: Reading, posts: int, filed: int) -> list[str]:
+    """What has more bytes than so many posts and filed messages can need."""
+    rest = reading.state - reading.journal
+    most = {
+        "the journal's newest file": (reading.newest, LARGEST + LARGEST // 20),
+        "the journal": (reading.journal, _BASE + _A_POST * posts),
+        "the rest of state/": (rest, _BASE + _A_MESSAGE * filed),
+    }
+    return [f"{what} has {has:,} bytes, more than {may:,}" for what, (has, may) in most.items() if has > may]
 
 
 def quarters(readings: Sequence[Reading], name: str) -> tuple[float, float]:

@@ -239,6 +239,7 @@ class Soak:
         world.ledger.settle(world.settings.spool, world.now, everything=False)
         world.ledger.arrive(world.now, everything=False)
         book = world.ledger
+        self.wrong.extend(gauges.swollen(self.readings[-1], book.posts, book.filed))
         counts = (book.dropped, book.posts, book.said, book.filed, book.open)
         print(Hour(number, *counts, self.service.starts, self.readings[-1]), flush=True)
         self.tell()
