@@ -80,7 +80,7 @@ def _system(settings: Settings, text: str, dotenv: Path, places: Iterable[Path])
     written = _written(settings)
     text = _set(text, "User", user)
     text = _set(text, "ReadWritePaths", " ".join(_quoted(str(each)) for each in written))
-    inside = [*places, *written]
+    inside = [*places, *written, Path(sys.executable).resolve()]  # a venv's interpreter may lie elsewhere
     if any(each.is_relative_to(home) for each in inside for home in _HOMES):
         text = _set(text, "ProtectHome", "read-only")
     if any(each.is_relative_to(place) for each in inside for place in ("/tmp", "/var/tmp")):  # noqa: S108

@@ -467,3 +467,32 @@ class TestRetention:
         """It says what there is."""
         (place / "spoolbridge.toml").write_text(text)
         assert "retention" in refused(place)
+
+
+class TestWhereTheTokenGoes:
+    """`dotenv_place`: the file that is read, or the one to make."""
+
+    def test_the_file_that_is_read(self, place: Path, town: Path) -> None:
+        """With spoolbridge.toml before the working directory, that before the town."""
+        environ = {"GT_TOWN_ROOT": str(town)}
+        assert place / ".env" == settings.dotenv_place({}, place)
+        assert town / "settings" / ".env" == settings.dotenv_place(environ, place)
+        (town / "settings" / ".env").touch()
+        (place / ".env").touch()
+        assert place / ".env" == settings.dotenv_place(environ, place)
+        (town / "settings" / settings.TOML).touch()
+        assert town / "settings" / ".env" == settings.dotenv_place(environ, place)
+
+    def test_beside_the_settings(self, place: Path, town: Path) -> None:
+        """Where there is none yet, it belongs to spoolbridge.toml."""
+        (place / settings.TOML).touch()
+        assert place / ".env" == settings.dotenv_place({"GT_TOWN_ROOT": str(town)}, place)
+
+    @pytest.mark.parametrize("toml", ["place", "town", "none"])
+    def test_what_is_put_there_is_found(self, toml: str, place: Path, town: Path) -> None:
+        """Wherever spoolbridge.toml lies."""
+        environ = {"GT_TOWN_ROOT": str(town)}
+        if toml != "none":
+            ((place if toml == "place" else town / "settings") / settings.TOML).touch()
+        settings.dotenv_place(environ, place).write_text(f"DISCORD_BOT_TOKEN={SECRET}\n")
+        assert load(environ, place).token == SECRET
