@@ -99,6 +99,8 @@ def named(offers: Sequence[Offered], names: Collection[str]) -> list[Offered]:
 
 async def add(settings: Settings, chosen: Sequence[Offered]) -> tuple[list[Added], list[str]]:
     """Put them into the channels file; a sentence for each that cannot be."""
+    if not chosen:
+        return [], []
     async with _client(settings) as client:
         return await guild.sync(client, settings, only={each.id for each in chosen})
 
