@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import re
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -20,6 +23,7 @@ from spoolbridge.emulator import Emulator
 from spoolbridge.spool import Spool
 from spoolbridge.systemd import Notifier
 from tests.flow.test_service import TOKEN, Town
+from tests.support.live import process
 from tests.support.programs import PATIENCE, environment
 from tests.support.waiting import until
 
@@ -264,3 +268,48 @@ async def test_a_restart_that_nobody_notices(town: Town, ear: Ear) -> None:
     finally:
         drops.end()
     assert drops.texts == {each: town.texts(each) for each in CHANNELS}
+
+
+# -- what the units forbid ------------------------------------------------------------------------------
+
+CONTRIB = Path(__file__).parents[2] / "contrib"
+
+
+def named(group: str) -> set[str]:
+    """The system calls of one of systemd's groups, groups in it included."""
+    shown = subprocess.run(
+        ["systemd-analyze", "syscall-filter", group], capture_output=True, text=True, timeout=30, check=True
+    )
+    words = [line.strip() for line in shown.stdout.splitlines() if line.startswith("    ")]
+    calls = {word for word in words if word[:1] not in "@#"}
+    return calls.union(*(named(word) for word in words if word.startswith("@")))
+
+
+def forbidden(unit: Path) -> set[str]:
+    """What the unit's SystemCallFilter= lines leave out of all calls that there are."""
+    allowed: set[str] = set()
+    for line in re.findall(r"(?m)^SystemCallFilter=(.*)$", unit.read_text("utf-8")):
+        groups = set[str]().union(*map(named, line.lstrip("~").split()))
+        allowed = allowed - groups if line.startswith("~") else allowed | groups
+    return named("@known") - allowed
+
+
+@pytest.mark.parametrize("unit", ["spoolbridge.service", "spoolbridge-system.service"])
+async def test_the_service_works_without_the_calls_that_a_unit_forbids(unit: str, tmp_path: Path) -> None:
+    """Each of them is refused as the unit has it refused, by strace: it starts, posts, files, ends well."""
+    for program in ("strace", "systemd-analyze"):
+        if not shutil.which(program):
+            assert "CI" not in os.environ, f"{program} is missing"
+            pytest.skip("needs strace and systemd-analyze: apt-get install -y strace systemd")
+    refused = await asyncio.to_thread(forbidden, CONTRIB / unit)
+    assert {"ptrace", "mount", "reboot"} <= refused
+    names = ",".join(f"?{name}" for name in sorted(refused))
+    prefix = ["strace", "-D", "-f", "-qq", "-o", str(tmp_path / "trace"),
+              "-e", f"trace={names}", "-e", f"inject={names}:error=EPERM"]  # fmt: skip
+    async with process(tmp_path, "general", "mayor-villa", prefix=prefix) as service:
+        (service.spool / "outgoing" / "general" / "note").write_text("hello")
+        service.emulator.say("mayor-villa", "how is the build?")
+        new = service.spool / "incoming" / "mayor-villa" / "new"
+        await until(lambda: ["hello"] == service.texts("general") and list(new.glob("*")), PATIENCE)
+    said = (service.spool / "state" / "STATUS").read_text("utf-8")
+    assert "not running" in said
