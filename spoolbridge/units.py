@@ -51,6 +51,16 @@ def made_for(settings: Settings, kind: Kind, dotenv: Path, *, cwd: Path) -> Unit
     return _system(settings, text, dotenv, [program, directory])
 
 
+def written(unit: Unit) -> str | None:
+    """What stands where the unit is to be; None: nothing yet. Raises SettingsError where nobody can look."""
+    try:
+        return unit.path.read_text("utf-8", "replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SettingsError(f"{unit.path} cannot be read ({error.strerror})", "make it yours") from None
+
+
 def write(unit: Unit) -> None:
     """Raises SettingsError where it cannot be written."""
     try:
@@ -76,11 +86,11 @@ def _user_place(settings: Settings) -> Path:
 def _system(settings: Settings, text: str, dotenv: Path, places: Iterable[Path]) -> Unit:
     """Written beside `.env`: only root may put it where systemd looks for it."""
     spool = settings.spool.stat()
-    user = pwd.getpwuid(spool.st_uid).pw_name if spool.st_uid else USER
-    written = _written(settings)
+    user = _name_of(spool.st_uid) if spool.st_uid else USER
+    writable = _written(settings)
     text = _set(text, "User", user)
-    text = _set(text, "ReadWritePaths", " ".join(_quoted(str(each)) for each in written))
-    inside = [*places, *written, Path(sys.executable).resolve()]  # a venv's interpreter may lie elsewhere
+    text = _set(text, "ReadWritePaths", " ".join(_quoted(str(each)) for each in writable))
+    inside = [*places, *writable, Path(sys.executable).resolve()]  # a venv's interpreter may lie elsewhere
     if any(each.is_relative_to(home) for each in inside for home in _HOMES):
         text = _set(text, "ProtectHome", "read-only")
     if any(each.is_relative_to(place) for each in inside for place in ("/tmp", "/var/tmp")):  # noqa: S108
@@ -91,7 +101,7 @@ def _system(settings: Settings, text: str, dotenv: Path, places: Iterable[Path])
     new = not _is_user(user)
     commands = (
         *([f"sudo useradd --system --user-group {user}"] if new else []),
-        *([f"sudo chown -R {user} {_shell(written)} {_shell([dotenv])}"] if user == USER else []),
+        *([f"sudo chown -R {user} {_shell(writable)} {_shell([dotenv])}"] if user == USER else []),
         f"sudo install -m 644 {_shell([path])} /etc/systemd/system/{NAME}",
         "sudo systemctl daemon-reload && sudo systemctl enable --now spoolbridge",
     )
@@ -166,5 +176,13 @@ def _is_user(name: str) -> bool:
     try:
         pwd.getpwnam(name)
     except KeyError:
-        return False
+        return name.isdigit()
     return True
+
+
+def _name_of(user: int) -> str:
+    """The user's name; a container's need not have one, and systemd takes the number as well."""
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)

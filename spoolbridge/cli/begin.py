@@ -263,7 +263,7 @@ def _unit(settings: Settings, kind: str | None, *, asking: bool, yes: bool) -> t
     if chosen is None:
         return ()
     unit = units.made_for(settings, chosen, dotenv_place(), cwd=Path.cwd())
-    there = unit.path.read_text("utf-8", "replace") if unit.path.exists() else None
+    there = units.written(unit)
     if there not in (None, unit.text):
         question = f"{unit.path} was changed. Replace it"
         if not yes and not (asking and click.confirm(question, default=False)):

@@ -130,6 +130,13 @@ def test_every_command_has_an_example_that_can_be_typed(words: str, tmp_path: Pa
         found.make_context(words, call)
 
 
+@pytest.mark.parametrize("words", COMMANDS)
+def test_every_option_tells_what_it_does(words: str) -> None:
+    """In its help: a name alone is no help."""
+    options = [each for each in command(words).params if isinstance(each, click.Option)]
+    assert [] == [each.opts for each in options if not each.help]
+
+
 def test_version() -> None:
     assert Ended(0, f"spoolbridge, version {__version__}\n", "") == said("--version")
 

@@ -42,8 +42,9 @@ def test_a_users_unit(tmp_path: Path) -> None:
     )  # fmt: skip
     assert [] == lines(unit, "Environment")
     assert "In a Gas Town" not in unit.text
+    assert units.written(unit) is None
     units.write(unit)
-    assert unit.text == unit.path.read_text()
+    assert unit.text == units.written(unit) == unit.path.read_text()
 
 
 def test_what_the_environment_said_is_in_the_unit(tmp_path: Path) -> None:
@@ -95,6 +96,9 @@ def test_whom_a_system_unit_runs_as(tmp_path: Path) -> None:
     unit = units.made_for(found, "system", dotenv, cwd=tmp_path / "bridge")
     assert (["daemon"], ["bin"]) == (lines(unit, "User"), lines(unit, "SupplementaryGroups"))
     assert 2 == len(unit.next)
+    os.chown(found.spool, 54321, 2)  # nobody's
+    unit = units.made_for(found, "system", dotenv, cwd=tmp_path / "bridge")
+    assert (["54321"], 2) == (lines(unit, "User"), len(unit.next))
 
 
 @pytest.mark.parametrize("kind", units.KINDS)
@@ -132,3 +136,5 @@ def test_a_unit_that_cannot_be_written(tmp_path: Path) -> None:
     unit = units.made_for(found, "user", tmp_path / ".env", cwd=tmp_path)
     with pytest.raises(SettingsError, match=r"spoolbridge\.service cannot be written"):
         units.write(unit)
+    with pytest.raises(SettingsError, match=r"spoolbridge\.service cannot be read"):
+        units.written(unit)
