@@ -12,7 +12,7 @@ from typing import NamedTuple
 from spoolbridge import channels, findings, guild
 from spoolbridge.channels import Channel
 from spoolbridge.discord.client import DiscordClient
-from spoolbridge.errors import ChannelsError, SettingsError
+from spoolbridge.errors import ChannelsError, SettingsError, SpoolError
 from spoolbridge.findings import Finding
 from spoolbridge.guild import Added
 from spoolbridge.settings import Settings
@@ -42,15 +42,23 @@ def prepare(settings: Settings) -> Spool:
     Raises SpoolError, ChannelsError.
     """
     spool = Spool.create(settings.spool)
-    channels.make(settings.channels)
+    try:
+        channels.make(settings.channels)
+    except OSError as error:
+        what = f"{settings.channels} cannot be made ({error.strerror})"
+        raise ChannelsError(what, "make its directory yours, or set SPOOLBRIDGE_CHANNELS") from None
     add_boxes(spool, settings)
     return spool
 
 
 def add_boxes(spool: Spool, settings: Settings) -> None:
-    """A drop box for each channel of the file."""
+    """A drop box for each channel of the file. Raises SpoolError where the spool is somebody else's."""
     for address in channels.load(settings.channels).addresses:
-        spool.add_channel(address)
+        try:
+            spool.add_channel(address)
+        except OSError as error:
+            what = f"no drop box can be made in {spool.root} ({error.strerror})"
+            raise SpoolError(what, "say it as the spool's owner") from None
 
 
 async def log_in(settings: Settings) -> Login:

@@ -39,13 +39,19 @@ def share(spool: Spool, group: int) -> int:
 
     Raises SpoolError where a directory belongs to somebody else.
     """
+
+    def not_ours(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # which a reader has removed meanwhile
+            place = f"{spool.root / os.fsdecode(error.filename)}"
+            raise SpoolError(f"{place} is not yours to share", "say it as its owner, or as root") from None
+
     changed = 0
-    for path, _, files, at in os.fwalk(".", dir_fd=spool.fd, follow_symlinks=False):
+    for path, _, files, at in os.fwalk(".", dir_fd=spool.fd, follow_symlinks=False, onerror=not_ours):
         try:
             changed += _give(at, group, _wanted(path))
-        except PermissionError:
-            place = spool.root / path
-            raise SpoolError(f"{place} is not yours to share", "say it as its owner, or as root") from None
+        except PermissionError as error:
+            error.filename = path
+            not_ours(error)
         for name in files:
             with suppress(OSError):  # another user's, who shares it already; or taken by a reader meanwhile
                 if os.stat(name, dir_fd=at, follow_symlinks=False).st_gid != group:

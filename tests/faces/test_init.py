@@ -6,6 +6,7 @@ import asyncio
 import grp
 import os
 import stat
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -13,13 +14,14 @@ import pytest
 
 from spoolbridge import channels, settings
 from spoolbridge.emulator import Emulator, objects
-from tests.support.programs import PROGRAM, Ended, ran
+from tests.support.programs import PATIENCE, PROGRAM, Ended, environment, ran
 from tests.support.terminal import Terminal
 from tests.support.tree import contents, tree
 
 TOKEN = "MTU3Mzg1MDUwMDMwMDgwMDAwMA.Gabcde.not-a-real-token"
 GUILDS = "/users/@me/guilds"
 NOBODY = 65534
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 
 
 @pytest.fixture
@@ -271,11 +273,46 @@ async def test_what_cannot_be(
     assert TOKEN not in ended.err + ended.out
 
 
-def test_where_nothing_can_be_made(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("SPOOLBRIDGE_SPOOL", "no spool can be made at /proc/nowhere (No such file or directory); set SPOOL"),
+        ("SPOOLBRIDGE_CHANNELS", "/proc/nowhere cannot be made ("),
+    ],
+)
+def test_where_nothing_can_be_made(name: str, says: str, tmp_path: Path) -> None:
     """A sentence, and not a bug."""
-    ended = ran("init", cwd=tmp_path, env={"SPOOLBRIDGE_SPOOL": "/proc/nowhere"})
-    assert 1 == ended.code
-    assert ended.err.startswith("spoolbridge: no spool can be made at /proc/nowhere (No such file")
+    ended = ran("init", cwd=tmp_path, env={name: "/proc/nowhere"})
+    assert (1, "") == (ended.code, ended.out)
+    assert ended.err.startswith(f"spoolbridge: {says}")
+
+
+@AS_ROOT
+def test_a_spool_of_somebody_else(tmp_path: Path) -> None:
+    """Neither its drop boxes nor its group are ours to change, and that is what is said."""
+    ran("init", cwd=tmp_path)
+    root = tmp_path / "spool"
+    (root / "discord-channels.json").write_text('{"ops": "1467106918538678301"}')
+    os.chown(root / "outgoing", NOBODY, NOBODY)
+
+    def begun_by_anybody(*arguments: str) -> str:
+        """As any user: root without what makes it root. Its one line on stderr."""
+        anybody = ["setpriv", "--inh-caps=-all", "--bounding-set=-all", str(PROGRAM), "init", *arguments]
+        ended = subprocess.run(
+            anybody, cwd=tmp_path, env=environment(), stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+        assert (1, 1) == (ended.returncode, ended.stderr.count("\n"))
+        return str(ended.stderr)
+
+    said = f"no drop box can be made in {root} (Permission denied); say it as the spool's owner"
+    assert f"spoolbridge: {said}\n" == begun_by_anybody()
+    (root / "discord-channels.json").write_text("{}")
+    group = grp.getgrgid(os.getegid()).gr_name
+    for mode in (0o770, 0o755):  # which cannot be entered, and which can
+        (root / "outgoing").chmod(mode)
+        said = f"spoolbridge: {root / 'outgoing'} is not yours to share; "
+        assert said in begun_by_anybody("--group", group)
 
 
 # -- what Discord says ----------------------------------------------------------------------------------
@@ -352,7 +389,7 @@ async def test_a_unit_that_was_changed_is_kept(emulator: Emulator, tmp_path: Pat
     assert "ExecStart=" in unit.read_text()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a directory to a group that it is not in")
+@AS_ROOT
 async def test_a_spool_that_is_shared(emulator: Emulator, tmp_path: Path) -> None:
     """The group gets every directory and what lies in them; state/ is its to read, nothing is anybody's."""
     await begun(emulator, tmp_path, "--token", "-", stdin=TOKEN)
