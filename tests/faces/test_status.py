@@ -22,22 +22,11 @@ from spoolbridge import lock, status
 from spoolbridge.cli import screen
 from spoolbridge.spool import Spool
 from tests.support.programs import PROGRAM, Demo, Running, environment, ran
+from tests.support.standing import SCHEMA, checked, looked
 from tests.support.tree import contents, tree
 from tests.support.waiting import wait_until
 
-SCHEMA = json.loads((Path(status.__file__).parent / "status.schema.json").read_text("utf-8"))
 OLD = "20261122T055501.123456Z-k3f9q2x7"
-
-
-def checked(snapshot: Any) -> dict[str, Any]:
-    """The snapshot, as it comes out of JSON, once it has kept the schema."""
-    found: dict[str, Any] = json.loads(json.dumps(snapshot))
-    Draft202012Validator(SCHEMA).validate(found)
-    return found
-
-
-def looked(spool: Spool, **more: Any) -> dict[str, Any]:
-    return checked(status.snapshot(spool, status.read(spool), **more))
 
 
 # --- the schema --------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ from tests.support import programs
 from tests.support.bridge import MESSAGES, Bridge, bridging
 from tests.support.clock import FakeClock
 from tests.support.programs import PATIENCE, Running, ran
+from tests.support.standing import looked
 from tests.support.tree import contents
 from tests.support.waiting import until, wait_until
 
@@ -193,7 +194,7 @@ class World:
 
     def remark(self) -> dict[str, Any]:
         """What status.json says of the channel."""
-        return dict(status.snapshot(self.spool, status.read(self.spool))["channels"][CHANNEL])
+        return dict(looked(self.spool)["channels"][CHANNEL])
 
     def findings(self) -> list[str]:
         """What doctor finds without Discord, but that the spool lies on a tmpfs."""

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from spoolbridge import prune, service, status
+from spoolbridge import doctor, prune, service, status
 from spoolbridge.emulator import Emulator
 from spoolbridge.errors import SettingsError, TokenRefusedError
 from spoolbridge.parts import Parts
@@ -28,6 +28,7 @@ from spoolbridge.settings import Settings
 from spoolbridge.spool import Entry, Spool
 from tests.support.fake_gt import FakeGt
 from tests.support.programs import ENDS_WITHIN, PATIENCE, Running
+from tests.support.standing import looked
 from tests.support.tree import tree
 from tests.support.waiting import until
 
@@ -37,6 +38,7 @@ DROP_TO_WIRE, ECHO_TO_WIRE = 0.050, 0.400  # seconds, what is promised of the me
 NOISE = 3.0  # how much slower a shared one may be
 VIEW_CHANNEL = 1 << 10
 READ_MESSAGE_HISTORY = 1 << 16
+SEND_MESSAGES = 1 << 11
 TOKEN = "MTU3Mzg1MDUwMDMwMDgwMDAwMA.Gabcde.not-a-real-token"
 
 
@@ -435,6 +437,22 @@ async def test_who_is_refused_is_told(town: Town) -> None:
         assert 1 == running.err.count(f"what user {ada} writes is refused by [access]")
         assert 1 == running.err.count("[access.mayor-vila] names no channel that is read")
         assert "xyzzy" not in running.err
+
+
+async def test_a_closed_channel_is_told(town: Town, settings: Settings) -> None:
+    """Why, when it is tried again, how long its drops wait: by STATUS, for programs, and by doctor."""
+    town.emulator.deny("general", SEND_MESSAGES)
+    async with town.serving():
+        town.echo("waits")
+        await until(lambda: "parked" in looked(town.spool)["channels"]["general"], PATIENCE)
+        told = looked(town.spool)["channels"]["general"]
+        assert (1, True) == (told["waiting"] + told["sending"], "50013" in told["parked"])
+        assert told["oldest"] < time.time() < told["next_try"]
+        text = (town.spool.root / "state" / status.TEXT).read_text()
+        assert "    parked: Discord answered 403, code 50013" in text
+        assert "; next try in " in " ".join(text.split())
+        said = [each.what for each in doctor.offline(settings) if each.level == "error"]
+        assert f"general: {told['parked']}" in said
 
 
 async def test_once(town: Town) -> None:

@@ -15,6 +15,7 @@ from spoolbridge.emulator import Emulator
 from spoolbridge.settings import Settings
 from spoolbridge.spool import Spool
 from tests.support.fake_gt import FakeGt
+from tests.support.standing import looked
 from tests.support.waiting import until
 
 WITNESS = "villacalculatecost3/witness"
@@ -100,8 +101,7 @@ async def test_a_running_service(world: World) -> None:
     try:
         await until(lambda: world.posted("vi-status"))
         await until(lambda: ((status.read(spool) or {}).get("mail") or {}).get("dropped") == 1)
-        told = status.read(spool)
-        assert told is not None
+        told = looked(spool)
         assert 2 == told["mail"]["mailboxes"]
         assert "#mayor has no mailbox: to gt, discord/mayor is the mayor" == told["findings"][0]
         assert f"[{WITNESS}] **Convoy landed**\n3 beads" == world.posted("vi-status")[0]["content"]

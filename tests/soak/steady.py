@@ -3,8 +3,8 @@
     python -m tests.soak.steady [--minutes 5] [--rate 10]     memory, descriptors, threads
     python -m tests.soak.steady --curve 4                     its memory after 10², 10³ and 10⁴ messages
 
-The emulator is in this process, without limits; agents drop by ID in twenty channels, and for every tenth drop
-a human writes. The exit code is 1 where something grew or something is missing.
+The emulator is in this process, without limits; agents drop by ID in twenty channels, and for every tenth
+drop a human writes. The exit code is 1 where something grew or something is missing.
 """
 
 from __future__ import annotations
