@@ -38,7 +38,7 @@ UNITS = (ROOT / "spoolbridge" / "spoolbridge.service", ROOT / "spoolbridge" / "s
 
 #: Each document and how many lines it may have.
 LIMITS = {
-    README: 270,
+    README: 280,
     SPOOL: 225,
     COPY: 225,
     ARCHITECTURE: 450,
