@@ -47,9 +47,7 @@ def status(watch: bool, schema: bool, as_json: bool) -> None:
     Example: spoolbridge status --watch
     """
     if schema:
-        from importlib import resources
-
-        click.echo(resources.files("spoolbridge").joinpath("status.schema.json").read_text("utf-8"), nl=False)
+        click.echo(_schema(), nl=False)
         return
     _, spool = open_spool()
     from spoolbridge import status as the_status
@@ -69,6 +67,12 @@ def status(watch: bool, schema: bool, as_json: bool) -> None:
         click.echo(as_json_text(look(), indent=2))
     else:
         click.echo(the_status.render(look(), width=_width()), nl=False)
+
+
+def _schema() -> str:
+    from importlib import resources
+
+    return resources.files("spoolbridge").joinpath("status.schema.json").read_text("utf-8")
 
 
 def _width() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from functools import partial
@@ -24,9 +25,23 @@ def examine(settings: Settings) -> Iterator[Finding]:
         path = directory / ".env"
         if path.is_file() and stat.S_IMODE(path.stat().st_mode) & 0o077:
             why, do = "whoever reads it can speak as the bot", f"chmod 600 {quote(str(path))}"
-            mend = partial(path.chmod, 0o600)
+            mend = partial(_close, path) if _is_its_own(path) else None
             yield Finding("warning", f"{path} can be read by others", why, do, mend=mend)
     yield from _channels(settings)
+
+
+def _is_its_own(path: Path) -> bool:
+    """Whether nothing but a token's file can be meant: no link to another, by which anything could be."""
+    found = path.lstat()
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+
+
+def _close(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchmod(fd, 0o600)
+    finally:
+        os.close(fd)
 
 
 def _channels(settings: Settings) -> Iterator[Finding]:

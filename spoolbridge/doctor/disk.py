@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from shlex import quote
 
+from spoolbridge import atomic
 from spoolbridge.doctor import mounts
 from spoolbridge.findings import Finding
 from spoolbridge.spool import DIRECTORIES, Spool
@@ -38,12 +39,20 @@ def missing(root: Path) -> Iterator[Finding]:
 def _make(root: Path, names: Sequence[str]) -> None:
     """As `init` does, and for the spool's owner, whoever runs this."""
     Spool.create(root).close()
-    owner = root.stat()
-    if os.geteuid() == 0:
+    if os.geteuid() != 0:
+        return
+    with atomic.directory(root) as spool:
+        owner = os.fstat(spool)
         for name in names:
-            os.chown(root / name, owner.st_uid, owner.st_gid)
-            mode = _STATE_MODE if name == "state" else 0o2770
-            (root / name).chmod(mode)  # a change of owner takes the setgid bit away (chown(2))
+            with atomic.directory(name, at=spool) as made:
+                os.fchown(made, owner.st_uid, owner.st_gid)
+                # After it, for a change of owner takes the setgid bit away (chown(2)).
+                os.fchmod(made, _STATE_MODE if name == "state" else atomic.DIRECTORY_MODE)
+
+
+def _close(state: Path) -> None:
+    with atomic.directory(state) as fd:
+        os.fchmod(fd, _STATE_MODE)
 
 
 def examine(spool: Spool) -> Iterator[Finding]:
@@ -98,7 +107,7 @@ def _rights(spool: Spool) -> Iterator[Finding]:
         state = root / "state"
         why = "who may read it knows what was sent, and who may write it can have it sent again"
         do = f"chmod 2750 {quote(str(state))}"
-        mend = partial(state.chmod, _STATE_MODE)
+        mend = partial(_close, state)
         yield Finding("warning", f"{state} is open to others (mode {mode:04o})", why, do, mend=mend)
 
 

@@ -16,6 +16,8 @@ from spoolbridge.spool import DIRECTORIES, HOLD, README, Spool
 
 _OLD_NAME = 60.0  # seconds after which an ignored name was probably meant as a message
 
+_OF_THE_DISK = "lost+found"  # where a spool has a disk of its own
+
 
 def examine(spool: Spool, settings: Settings, known: channels.Registry | None) -> Iterator[Finding]:
     """`known`: the channels of the file; None where it cannot be used."""
@@ -92,6 +94,6 @@ def _belongs(name: str, settings: Settings) -> bool:
     """Whether something of that name may lie in the spool's own directory."""
     inbox = settings.inbox
     rotated = rf"{re.escape(inbox.name)}\..+|{re.escape(inbox.stem)}[.-].+"
-    ours = (*DIRECTORIES, README, TOML, settings.channels.name, inbox.name)
+    ours = (*DIRECTORIES, README, TOML, settings.channels.name, inbox.name, _OF_THE_DISK)
     kept = name.endswith((".log", ".torn", ".bak"))
     return name in ours or name.startswith(".") or kept or bool(re.fullmatch(rotated, name))

@@ -202,6 +202,7 @@ def test_strays(later: Settings) -> None:
     root = later.spool
     for name in ("inbox.jsonl", "inbox.jsonl.1", "inbox-20261122.jsonl", ".gitignore", "spoolbridge.toml"):
         (root / name).write_text("")
+    (root / "lost+found").mkdir()
     assert [] == found(later)
     for name in ("note to all", "outgoing/note", "sending/general/note"):
         (root / name).parent.mkdir(exist_ok=True)
@@ -520,7 +521,17 @@ def test_fix_for_programs(settings: Settings, tmp_path: Path) -> None:
     assert (0, "", f"mended: {finding['what']}\n") == said("--fix", "--json")
 
 
-@as_root
+@pytest.mark.parametrize("linked", [Path.symlink_to, Path.hardlink_to])
+def test_fix_touches_nothing_through_a_link(settings: Settings, tmp_path: Path, linked: Any) -> None:
+    """An .env that is another file's name is told, and its mode left to people: it may be anybody's file."""
+    (tmp_path / "somebodys").write_text("SPOOLBRIDGE_GT=off\n")
+    (tmp_path / "somebodys").chmod(0o644)
+    linked(tmp_path / ".env", tmp_path / "somebodys")
+    assert ("can be read by others" in only(settings).what, None) == (True, only(settings).mend)
+    assert [] == doctor.fix(settings)
+    assert 0o644 == stat.S_IMODE((tmp_path / "somebodys").stat().st_mode)
+
+
 def test_what_cannot_be_mended_is_said(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """And stays a finding."""
     (settings.spool / "state").chmod(0o2755)
@@ -528,7 +539,7 @@ def test_what_cannot_be_mended_is_said(settings: Settings, monkeypatch: pytest.M
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(os, "chmod", refuse)
+    monkeypatch.setattr(os, "fchmod", refuse)
     _, out, _ = said("--fix")
     assert "cannot mend: " in out
     assert "(Operation not permitted)" in out
