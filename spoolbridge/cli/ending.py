@@ -30,6 +30,11 @@ def of(command: Callable[[], int]) -> int:
         # The reader went away. What is still to be written must not fail again at Python's own end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except PermissionError as error:
+        what = ascii(error.filename) if error.filename is not None else "something"
+        hint = "join the group that owns the spool, or see: spoolbridge doctor"
+        sys.stderr.write(f"spoolbridge: this user may not use {what}; {hint}\n")
+        return 1
     except Exception as error:
         return _bug(error)
 

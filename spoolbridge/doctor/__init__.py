@@ -29,15 +29,23 @@ def offline(settings: Settings) -> list[Finding]:
     except SpoolbridgeError as error:
         return [*found, Finding("error", error.what, "nothing can be dropped or delivered", error.hint)]
     try:
-        first_start.check(spool.fd, spool.root)
-        known = configuration.known(settings)
-        found += [*service.examine(spool), *town.mail(spool), *entries.examine(spool, settings, known)]
-        found += [*disk.examine(spool), *town.examine(settings, known)]
-        return list({each.what: each for each in found}.values())  # the service may have said so as well
+        found += _of_the_spool(spool, settings)
     except SpoolError as error:
-        return [*found, Finding("error", error.what, "this version does not touch it", error.hint)]
+        found.append(Finding("error", error.what, "this version does not touch it", error.hint))
+    except PermissionError:
+        found.append(disk.closed(spool))
     finally:
         spool.close()
+    return list({each.what: each for each in found}.values())  # the service may have said so as well
+
+
+def _of_the_spool(spool: Spool, settings: Settings) -> list[Finding]:
+    first_start.check(spool.fd, spool.root)
+    known = configuration.known(settings)
+    return [
+        *service.examine(spool), *town.mail(spool), *entries.examine(spool, settings, known),
+        *disk.examine(spool), *town.examine(settings, known),
+    ]  # fmt: skip
 
 
 async def online(settings: Settings) -> list[Finding]:

@@ -5,6 +5,7 @@ Modes are those that `Spool.create` gives. Looks at directories only, never into
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import stat
@@ -53,6 +54,14 @@ def _make(root: Path, names: Sequence[str]) -> None:
 def _close(state: Path) -> None:
     with atomic.directory(state) as fd:
         os.fchmod(fd, _STATE_MODE)
+
+
+def closed(spool: Spool) -> Finding:
+    """What is found by a user whom the spool's directories do not let in."""
+    user, group = _user(os.geteuid()), _group(os.stat("outgoing", dir_fd=spool.fd).st_gid)
+    what = f"{user} may not look into {spool.root}"
+    why = "this user can neither drop nor read messages, nor see how the bridge stands"
+    return Finding("error", what, why, f"sudo usermod -aG {group} {user}, then log in again")
 
 
 def examine(spool: Spool) -> Iterator[Finding]:
@@ -133,6 +142,13 @@ def _user(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
 
 
 def _some(paths: Sequence[Path]) -> str:

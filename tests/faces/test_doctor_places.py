@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,49 @@ def test_a_box_of_another_user(settings: Settings, mode: int, shared: bool) -> N
     owner = "root"
     what = f"{box} belongs to nobody, the spool to {owner}"
     assert ([] if shared else [("error", what, f"chown {owner} {box}")]) == found(settings)
+
+
+@contextmanager
+def nobody(*doors: Path) -> Iterator[None]:
+    """A user in none of the spool's groups, who may come as far as these doors."""
+    for place in (each for door in doors for each in (door, *door.parents)):
+        if not place.stat().st_mode & 0o001:
+            place.chmod(place.stat().st_mode | 0o011)
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
+@as_root
+def test_a_user_who_may_not_look(settings: Settings, proc: Path) -> None:
+    """Is told whose group to join, and is not told that nothing runs."""
+    proc.chmod(0o755)
+    with nobody(settings.spool, proc):
+        finding = only(settings)
+    assert f"nobody may not look into {settings.spool}" == finding.what
+    assert "sudo usermod -aG root nobody, then log in again" == finding.do
+
+
+@as_root
+@pytest.mark.parametrize("words", [["status"], ["status", "--json"], ["failed", "list"], ["inbox"]])
+def test_a_command_of_a_user_who_may_not_look(settings: Settings, words: list[str]) -> None:
+    """Is refused in one line, and is no bug to be reported."""
+    with CliRunner().isolation():
+        assert 0 == cli.run(words)  # and has imported what that user may not read
+    with CliRunner().isolation() as (out, err, _), nobody(settings.spool):
+        code = cli.run(words)
+        sys.stderr.flush()
+        told = err.getvalue().decode()
+    assert (1, b"") == (code, out.getvalue())
+    assert told.startswith("spoolbridge: this user may not use ")
+    assert told.endswith("; join the group that owns the spool, or see: spoolbridge doctor\n")
 
 
 def test_a_box_that_is_a_link(settings: Settings, tmp_path: Path) -> None:
