@@ -22,6 +22,7 @@ OTHER = "other"  # stands for what is no channel of the file
 #: Upper bounds (seconds) of the latency's buckets: a message leaves within a second, an outage takes an hour.
 BOUNDS = (0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, math.inf)
 NO_ANSWER = 0  # as a status: the request came back with nothing
+NEWEST = 200  # sent entries that are remembered by name
 _TOO_MANY = 429
 _SAMPLE = 256  # latencies kept of a slot, the newest; Discord takes 1,500 messages in one
 
@@ -98,7 +99,7 @@ class Metrics:
         #: When that was, by `ticks`.
         self.looked_at: float | None = None
         #: The newest sent entries, oldest first.
-        self.newest: deque[Settled] = deque(maxlen=60)
+        self.newest: deque[Settled] = deque(maxlen=NEWEST)
         self.last_sent: float | None = None
         self.last_filed: float | None = None
 

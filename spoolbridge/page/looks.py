@@ -25,7 +25,8 @@ SHOWN = 12  # entries of a channel in one state
 MESSAGES = 8  # each way
 FAILURES = 40
 _LOOKED_AT = 2000  # names of a drop box that are looked at, for the oldest of them
-_READ = 4096  # bytes of a message
+_READ = 4096  # bytes of a sent message
+_LARGEST_MAIL = 1 << 20  # bytes; Discord's longest message is a few kB
 _TEXT = 600  # characters of it that are shown
 _MARKS = 400  # characters that combine, or have no width, of those: a page is no place for towers
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -125,7 +126,9 @@ class Looks:
 
         def found() -> tuple[int, list[Failure]]:
             # A look at each name's first letter is all that thousands of them may cost.
-            names = [each for each in self._spool.names(place) if each[:8].isdigit()]
+            names: list[str] = []
+            with suppress(PermissionError):
+                names = [each for each in self._spool.names(place) if each[:8].isdigit()]
             names = [each for each in names if not each.endswith(WHY)]
             newest = ((name, identity.parse(name)) for name in heapq.nlargest(FAILURES, names))
             opened = [
@@ -141,7 +144,14 @@ class Looks:
         places = (f"incoming/{channel}/new", f"incoming/{channel}/cur")
 
         def found() -> list[Said]:
-            return [_said(each) for each in inbox.loaded(inbox.newest(self._spool, channel, MESSAGES))]
+            said: list[Said] = []
+            with suppress(OSError):
+                for each in inbox.newest(self._spool, channel, MESSAGES):
+                    # What a reader has made of a file hides no other.
+                    with suppress(OSError, ValueError, LookupError):
+                        if each.path.stat(follow_symlinks=False).st_size <= _LARGEST_MAIL:
+                            said += map(_said, inbox.loaded([each]))
+            return said
 
         return self._unless_the_same(self._incoming, places, found)
 

@@ -108,6 +108,8 @@ class Page:
             answer = await handler(request)
         except web.HTTPException as error:
             return _text(error.status, error.reason)
+        except OSError as error:
+            return _text(503, f"The spool cannot be looked at ({error.strerror}).")
         answer.headers.update(_HEADERS)
         return answer
 

@@ -341,6 +341,35 @@ def test_what_is_shown_of_a_sent_entry(tmp_path: Path, name: str, data: bytes, s
     spool.close()
 
 
+def test_a_mail_that_cannot_be_shown_hides_no_other(tmp_path: Path) -> None:
+    """A huge one, a link, one of another program's making: left out, and the rest is there."""
+    spool = Spool.create(tmp_path / "spool")
+    new = spool.root / "incoming" / "villa" / "new"
+    new.mkdir(parents=True)
+    head = "From: Nic <1@discord>\nDate: Tue, 24 Nov 2026 01:00:00 +0000\n"
+    (new / "1700000001.D101.discord").write_text(f"{head}\nhow is it?\n")
+    (new / "1700000002.D102.discord").write_text(f"{head}\n{'x' * 2_000_000}")
+    (new / "1700000003.D103.discord").symlink_to("/nowhere")
+    odd = f"{head}Content-Type: text/plain; charset=klingon\n\nqapla\n"
+    (new / "1700000004.D104.discord").write_text(odd)
+    (new / "notes.txt").write_text("mine")
+    (new.parent / "cur").mkdir()
+    (new.parent / "cur" / "1700000000.D100.discord:2,S").write_text(f"{head}\nread before\n")
+    said = [(each.who, each.text) for each in Looks(spool).look([]).inward if "qapla" not in each.text]
+    assert [("Nic", "read before"), ("Nic", "how is it?")] == said
+    spool.close()
+
+
+async def test_a_spool_that_cannot_be_read_is_said(served: Served) -> None:
+    """In a sentence, and only for as long as it lasts."""
+    incoming = served.parts.spool.root / "incoming"
+    incoming.rename(incoming.with_name("elsewhere"))
+    told = "The spool cannot be looked at (No such file or directory).\n"
+    assert (503, told) == await served.get("/state.json")
+    incoming.with_name("elsewhere").rename(incoming)
+    assert 200 == (await served.get("/state.json"))[0]
+
+
 def test_what_has_not_changed_is_not_read_again(tmp_path: Path) -> None:
     """A failed entry that comes is seen, one that stays costs nothing, one that goes is gone."""
     spool = Spool.create(tmp_path / "spool")

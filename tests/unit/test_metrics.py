@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spoolbridge.metrics import BOUNDS, OTHER, SLOT, SLOTS, Metrics, Slot
+from spoolbridge.metrics import BOUNDS, NEWEST, OTHER, SLOT, SLOTS, Metrics, Slot
 from tests.support.clock import FakeClock
 
 NOON = 1_800_000_000.0  # the beginning of a slot
@@ -42,7 +42,7 @@ def test_who_drops_cannot_make_labels(metrics: Metrics) -> None:
     assert {(OTHER, "no_channel"): 1000} == dict(metrics.failed_by)
     assert {OTHER: 1000} == dict(metrics.sent_by)
     assert {OTHER: 1000, "villa": 3} == metrics.backlog
-    assert 60 == len(metrics.newest)
+    assert NEWEST == len(metrics.newest)
 
 
 def test_requests_by_what_came_back(metrics: Metrics) -> None:
