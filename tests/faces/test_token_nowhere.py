@@ -6,6 +6,9 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -26,6 +29,8 @@ COMMANDS = (
     ["failed", "list", "--json"], ["log"], ["log", "--json"], ["audit"], ["channels", "list"],
     ["inbox"],
 )  # fmt: skip
+
+PAGES = ("/", "/state.json", "/metrics", "/healthz")
 
 
 class World:
@@ -77,6 +82,21 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         made.spool.close()
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def fetched(url: str) -> str:
+    """What the page answers, its headers too."""
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+            return f"{answer.headers}\n{answer.read().decode()}"
+    except urllib.error.HTTPError as error:  # not well: 503 with the reason
+        return f"{error.headers}\n{error.read().decode()}"
+
+
 def told(text: str) -> list[str]:
     """The pieces of the token that a text holds."""
     return [piece for piece in PIECES if piece in text]
@@ -102,7 +122,8 @@ async def test_it_is_in_no_byte_that_is_left(world: World) -> None:
     that are no JSON, and time-outs: in the log, in the whole spool, and in what each command says."""
     quoting = json.dumps({"message": f"Bot {TOKEN} may not do this", "code": 50035})
     page = f"<html>Bad Gateway<pre>Authorization: Bot {TOKEN}</pre></html>"
-    with Running("run", "--log", "bridge.log", cwd=world.root, env=world.env) as running:
+    address = f"127.0.0.1:{free_port()}"
+    with Running("run", "--log", "bridge.log", "--http", address, cwd=world.root, env=world.env) as running:
         await until((world.spool.root / "outgoing" / "general").is_dir, PATIENCE)
         await everything_dropped(world)
         world.emulator.fail(method="POST", route=MESSAGES, kind="body", status=502, text=page)
@@ -114,6 +135,7 @@ async def test_it_is_in_no_byte_that_is_left(world: World) -> None:
             world.spool.drop("general", text)
         await until(lambda: len(world.failed()) == 7, PATIENCE)
         said = [await world.said(*command) for command in COMMANDS]
+        said += [await asyncio.to_thread(fetched, f"http://{address}{path}") for path in PAGES]
         running.process.send_signal(signal.SIGTERM)
         await until(lambda: running.process.poll() is not None, PATIENCE)
         assert 0 == running.process.returncode
