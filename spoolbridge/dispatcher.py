@@ -12,8 +12,7 @@ import errno
 import logging
 import time
 import traceback
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -145,7 +144,7 @@ class Dispatcher:
             known = ", ".join(self._registry().addresses[:5]) or "none yet"
             hint = f"name a channel: outgoing/<channel>/<name>; there are {known}"
             await in_thread(self._intake.refuse_strays, look.strays, hint)
-        self._metrics.looked(self._backlog(look.waiting))
+        self._metrics.looked()
         unsettled = {channel for channel, claims in self._claims.items() if claims}
         waiting = {channel for channel, some in look.waiting.items() if some}
         for channel in self.disk.keys() - waiting - unsettled:
@@ -154,9 +153,6 @@ class Dispatcher:
             if self._open(channel):
                 self._start(tasks, channel)
         self.looked_at = self._loop.time()
-
-    def _backlog(self, waiting: Mapping[str, int]) -> Counter[str]:
-        return Counter(waiting) + Counter({channel: len(claims) for channel, claims in self._claims.items()})
 
     def _open(self, channel: str) -> bool:
         parked = self.parked.get(channel)

@@ -94,9 +94,9 @@ class Metrics:
         self.rate_limited = 0
         #: From when an entry was written to Discord's answer to its last part.
         self.latency = Histogram()
-        #: channel → entries in `outgoing/` and `sending/` at the dispatcher's last look.
+        #: channel → entries in `outgoing/` and `sending/`; empty where no page counts them.
         self.backlog: dict[str, int] = {}
-        #: When that was, by `ticks`.
+        #: When the dispatcher last looked, by `ticks`.
         self.looked_at: float | None = None
         #: The newest sent entries, oldest first.
         self.newest: deque[Settled] = deque(maxlen=NEWEST)
@@ -135,9 +135,13 @@ class Metrics:
         self.requests[f"{status // 100}xx" if status else "none"] += 1
         self.rate_limited += status == _TOO_MANY
 
-    def looked(self, backlog: Mapping[str, int]) -> None:
-        """The dispatcher has counted what waits and what is being sent, by channel directory."""
-        self.backlog, self.looked_at = {}, self._ticks()
+    def looked(self) -> None:
+        """The dispatcher has looked at the drop boxes."""
+        self.looked_at = self._ticks()
+
+    def counted(self, backlog: Mapping[str, int]) -> None:
+        """Somebody has counted what waits and what is being sent, by channel directory."""
+        self.backlog = {}
         for channel, count in backlog.items():
             label = self._label(channel)
             self.backlog[label] = self.backlog.get(label, 0) + count

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
@@ -24,7 +25,8 @@ from spoolbridge.spool import Spool
 SHOWN = 12  # entries of a channel in one state
 MESSAGES = 8  # each way
 FAILURES = 40
-_LOOKED_AT = 2000  # names of a drop box that are looked at, for the oldest of them
+_COUNTED = 20_000  # names of a drop box that are counted
+_LOOKED_AT = 2000  # and of those the ones that are looked at, for the oldest of them
 _READ = 4096  # bytes of a sent message
 _LARGEST_MAIL = 1 << 20  # bytes; Discord's longest message is a few kB
 _TEXT = 600  # characters of it that are shown
@@ -73,6 +75,14 @@ class Seen(NamedTuple):
     held: frozenset[str]
 
     @property
+    def backlog(self) -> Counter[str]:
+        """By channel, what waits and what is being sent."""
+        found: Counter[str] = Counter()
+        for name, box in (*self.outgoing.items(), *self.sending.items()):
+            found[name] += box.total
+        return found
+
+    @property
     def oldest(self) -> float | None:
         """When the oldest entry that waits was written (unix seconds); None: none waits."""
         boxes = (*self.outgoing.values(), *self.sending.values())
@@ -114,11 +124,12 @@ class Looks:
         found: list[Entry] = []
         count = 0
         with suppress(OSError), self._spool.at(f"{state}/{channel}") as at, os.scandir(at) as children:
-            for child in islice(children, _LOOKED_AT):
+            for child in islice(children, _COUNTED):
                 if not ready.ignored(child.name):
                     count += 1
-                    with suppress(OSError):
-                        found.append(_entry(child))
+                    if count <= _LOOKED_AT:
+                        with suppress(OSError):
+                            found.append(_entry(child))
         return Box(heapq.nsmallest(SHOWN, found, key=lambda entry: (entry.at, entry.name)), count)
 
     def _failures(self, channel: str) -> tuple[int, list[Failure]]:

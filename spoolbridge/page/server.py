@@ -16,6 +16,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from importlib import resources
 from socket import socket
 
@@ -33,6 +34,7 @@ from spoolbridge.settings import HTTP_KEY
 from spoolbridge.waiting import in_thread
 
 FRESH = 0.4  # seconds for which one look at the spool does for everybody who asks
+_COUNT = 5.0  # seconds between two looks where nobody asks
 _LARGEST = 4096  # bytes of a request's body
 _ENDS_WITHIN = 1.0  # seconds that requests under way get when the service ends
 _SCRIPTS = ("page.js", "lanes.js", "charts.js", "lists.js", "parts.js")
@@ -67,7 +69,7 @@ async def serve(parts: Parts, bound: socket, where: Where, *, key: str) -> None:
     try:
         await web.SockSite(runner, bound).start()
         log.info("the page is at %s/", address_of(bound))
-        await asyncio.Event().wait()
+        await page.keep_counting()
     finally:
         await runner.cleanup()
 
@@ -94,6 +96,13 @@ class Page:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_post("/retry", self._retry)
         return app
+
+    async def keep_counting(self) -> None:
+        """Look now and then although nobody asks, for the hour of the backlog; until cancelled."""
+        while True:
+            with suppress(OSError):  # whoever asks is told
+                await self._look()
+            await asyncio.sleep(_COUNT)
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Answer) -> web.StreamResponse:
@@ -169,7 +178,9 @@ class Page:
         async with self._looking:
             now = self._clock()
             if self._seen is None or not 0 <= now - self._seen[0] < FRESH:
-                self._seen = (now, await in_thread(self._looks.look, list(self._parts.metrics.newest)))
+                seen = await in_thread(self._looks.look, list(self._parts.metrics.newest))
+                self._parts.metrics.counted(seen.backlog)
+                self._seen = (now, seen)
             return self._seen[1]
 
     def _health(self) -> Health:

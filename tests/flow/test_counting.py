@@ -25,9 +25,7 @@ async def test_what_is_sent(bridge: Bridge) -> None:
     assert {"general": 1} == dict(bridge.metrics.sent_by)
     assert 1 == sum(bridge.metrics.latency.buckets)
     assert [str(entry.path.relative_to(bridge.spool.root))] == [one.path for one in bridge.metrics.newest]
-    await bridge.quiet()
-    await bridge.scanned()
-    assert {} == bridge.metrics.backlog
+    assert bridge.metrics.looked_at
 
 
 async def test_how_long_it_took(bridge: Bridge) -> None:
@@ -61,15 +59,6 @@ async def test_why_it_failed(bridge: Bridge) -> None:
     expected = {("general", kind): 1 for kind in ("refused", "unreadable", "given_up", "unfit")}
     assert expected | {("other", "no_channel"): 1} == dict(bridge.metrics.failed_by)
     assert {} == dict(bridge.metrics.sent_by)
-
-
-async def test_what_waits(bridge: Bridge) -> None:
-    """What is held in outgoing/ and what is being tried in sending/ is the backlog, by channel."""
-    (bridge.box() / ".hold").touch()
-    for number in range(3):
-        bridge.drop(f"number {number}")
-    await until(lambda: bridge.metrics.backlog == {"general": 3})
-    assert 3 == bridge.metrics.hour[-1].backlog
 
 
 async def test_requests_that_come_back_with_nothing(bridge: Bridge) -> None:

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import aiohttp
 import pytest
@@ -70,6 +71,7 @@ class Served:
 async def serving(root: Path, key: str = KEY) -> AsyncIterator[Served]:
     """Dispatcher and page of a service, on free ports of loopback."""
     async with AsyncExitStack() as stack:
+        stack.enter_context(patch.object(server, "FRESH", 0.0))  # what was just done is seen
         emulator = await stack.enter_async_context(Emulator(limits=False).serve())
         channel_id = str(emulator.add_channel("mayor-villa"))
         channels = root / "channels.json"
@@ -109,13 +111,21 @@ async def test_an_entry_is_seen_in_every_state(served: Served) -> None:
     assert ["on hold"] == (await served.channel())["remarks"]
     (box / ".hold").unlink()
     await until(lambda: served.parts.metrics.last_sent)
-    await asyncio.sleep(server.FRESH)
     channel = await served.channel()
     [sent] = channel["sent"]["entries"]
     assert ("note", 1, 0) == (sent["name"], channel["sent"]["count"], channel["outgoing"]["count"])
     state = await served.state()
     assert [("mayor-villa", "deployed")] == [(each["channel"], each["text"]) for each in state["out"]]
     assert 1 == sum(slot[1] for slot in state["hour"])
+
+
+async def test_the_backlog_is_counted_though_nobody_asks(served: Served) -> None:
+    """Its hour would have gaps wherever nobody looked at the page."""
+    (served.parts.spool.root / "outgoing" / "mayor-villa" / ".hold").touch()
+    for number in range(3):
+        served.drop(f"number {number}")
+    await until(lambda: served.parts.metrics.backlog == {"mayor-villa": 3})
+    assert 3 == served.parts.metrics.hour[-1].backlog
 
 
 async def test_a_failed_entry_is_retried_by_who_has_the_key(served: Served) -> None:
@@ -211,7 +221,6 @@ async def test_no_secret_is_shown(served: Served) -> None:
     token = served.parts.settings.token
     served.drop(f"never show {token} nor {KEY} to anybody")
     await until(lambda: sum(served.parts.metrics.sent_by.values()) or served.parts.metrics.failed_by)
-    await asyncio.sleep(server.FRESH)
     for path in ("/", "/page.js", "/state.json", "/metrics", "/healthz"):
         status, told = await served.get(path, **BEARER)
         assert 200 == status
@@ -292,7 +301,6 @@ async def test_what_is_wrong_is_a_finding(served: Served) -> None:
     """A parked channel stands among the findings and in its lane."""
     served.drop("!!403 closed")
     await until(lambda: served.parts.dispatcher.parked)
-    await asyncio.sleep(server.FRESH)
     [remark] = (await served.channel())["remarks"]
     assert remark.startswith("parked: Discord answered 403")
     assert f"#mayor-villa is {remark}" in (await served.state())["findings"]
@@ -312,7 +320,7 @@ def test_a_look_reads_little(tmp_path: Path) -> None:
     (day / f"{spool.mint()}.towers").write_text("a" + "\u0301" * 2000)
     seen = Looks(spool).look([])
     spool.close()
-    assert (2000, 12) == (seen.outgoing["villa"].total, len(seen.outgoing["villa"].entries))
+    assert (2500, 12) == (seen.outgoing["villa"].total, len(seen.outgoing["villa"].entries))
     large, link, towers = [said.text for said in seen.outward]
     assert ("x" * 600 + "…", "link") == (large, link)
     assert looks._MARKS + 2 >= len(towers)

@@ -38,7 +38,7 @@ def test_who_drops_cannot_make_labels(metrics: Metrics) -> None:
     for number in range(1000):
         metrics.failed(f"<script>{number}", "no_channel")
         metrics.sent(f"made up {number}", "")
-    metrics.looked({f"made up {number}": 1 for number in range(1000)} | {"villa": 3})
+    metrics.counted({f"made up {number}": 1 for number in range(1000)} | {"villa": 3})
     assert {(OTHER, "no_channel"): 1000} == dict(metrics.failed_by)
     assert {OTHER: 1000} == dict(metrics.sent_by)
     assert {OTHER: 1000, "villa": 3} == metrics.backlog
@@ -107,7 +107,7 @@ def test_memory_is_bounded(metrics: Metrics, clock: FakeClock) -> None:
 def test_backlog_of_a_slot(metrics: Metrics, clock: FakeClock) -> None:
     """The most that was seen in it; a slot in which nobody looked says so."""
     for count in (2, 7, 1):
-        metrics.looked({"villa": count})
+        metrics.counted({"villa": count})
     clock.advance(SLOT)
     assert [7, None] == [slot.backlog for slot in metrics.hour]
     assert {"villa": 1} == metrics.backlog
