@@ -272,13 +272,15 @@ def test_the_settings_sample_holds_every_key_with_its_default(tmp_path: Path) ->
     """As it stands, and with every line switched on, it says what nothing says at all."""
     text = (CONTRIB / "spoolbridge.toml").read_text("utf-8")
     on = re.sub(r"(?m)^#(?=\w+ = )", "", text)
-    switched = set(re.findall(r"(?m)^(\w+) = ", on.partition("[routes]")[0]))
-    assert set(settings.KEYS.values()) == switched
+    plain, _, kept = on.partition("[routes]")[0].partition("[retention]")
+    switched = re.findall(r"(?m)^(\w+) = ", plain)
+    switched += [f"retention.{key}" for key in re.findall(r"(?m)^(\w+) = ", kept)]
+    assert sorted(settings.KEYS.values()) == sorted(switched)
     asis, all_on = loaded(tmp_path / "a", text), loaded(tmp_path / "b", on)
     nothing = settings.load({}, tmp_path)
-    for name in ("guild_id", "api_url", "poll", "poll_interval", "gt"):
+    for name in ("guild_id", "api_url", "poll", "poll_interval", "gt", "retention"):
         assert getattr(nothing, name) == getattr(asis, name)
-    for name in ("api_url", "poll", "poll_interval", "gt"):
+    for name in ("api_url", "poll", "poll_interval", "gt", "retention"):
         assert getattr(nothing, name) == getattr(all_on, name)
     for name in ("spool", "channels", "inbox"):
         place = getattr(all_on, name).relative_to(tmp_path / "b")
