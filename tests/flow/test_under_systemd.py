@@ -113,7 +113,6 @@ async def test_a_life(town: Town, ear: Ear) -> None:
     said = [name for name in ear.names() if name not in ("WATCHDOG", "EXTEND_TIMEOUT_USEC")]
     assert ["READY", "STOPPING"] == said
     assert ear.names().index("READY") < ear.names().index("WATCHDOG")
-    assert "STOPPING" in ear.heard[-1] or "WATCHDOG" in ear.heard[-1]
 
 
 async def test_not_ready_without_the_lock(town: Town, ear: Ear) -> None:
@@ -171,8 +170,10 @@ async def test_a_dispatcher_that_hangs_is_silent(town: Town, ear: Ear) -> None:
     """The loop turns and tells how it stands, but nothing is posted: no beat says that all is well."""
     stuck = HANGING.replace("time.sleep(600)", "setattr(parts.dispatcher, '_scan', asyncio.sleep)")
     stuck = stuck.replace("asyncio.sleep", "lambda _: asyncio.sleep(600)")
-    async with hanging(town, ear, f"from spoolbridge import pulse\npulse._LOOKS = 1\n{stuck}"):
-        await until(lambda: ear.beats() > 2, PATIENCE)
+    async with hanging(town, ear, f"from spoolbridge import pulse\npulse._LOOKS = 2\n{stuck}") as process:
+        assert process.stdout is not None
+        assert b"hangs\n" == await process.stdout.readline()
+        assert ear.beats() > 2
         await until(lambda: "WATCHDOG" not in ear.heard[-1], PATIENCE)
         heard, before = len(ear.heard), ear.beats()
         await until(lambda: len(ear.heard) >= heard + 4, PATIENCE)
