@@ -5,10 +5,20 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 
-from tests.bench import burst, pacing
+from tests.bench import backlog, burst, growth, idle, inbound, pacing, polling, starting, ways
 from tests.bench.table import Table
 
-MEASUREMENTS: Mapping[str, Callable[[float], Table]] = {"burst": burst.measure, "pacing": pacing.measure}
+MEASUREMENTS: Mapping[str, Callable[[float], Table]] = {
+    "burst": burst.measure,
+    "latency": ways.measure,
+    "backlog": backlog.measure,
+    "inbound": inbound.measure,
+    "idle": idle.measure,
+    "growth": growth.measure,
+    "start": starting.measure,
+    "polling": polling.measure,
+    "pacing": pacing.measure,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -48,7 +48,7 @@ class Run:
 
 def measure(scale: float = 1.0) -> Table:
     """Everybody, in turns."""
-    each, rounds = max(5, round(EACH * scale)), max(2, round(ROUNDS * min(1, scale)))
+    each, rounds = max(5, round(EACH * scale)), max(1, round(ROUNDS * min(1, scale)))
     runs: dict[str, list[Run]] = {"raw": [], "bridge": [], "discord.py": [], "script": []}
     with Stub(CHANNELS) as stub:
         for _ in range(rounds):

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from spoolbridge.spool import HOLD, Spool
-from tests.support.programs import environment
+from tests.support.programs import PROGRAM, environment
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -24,6 +24,10 @@ PATIENCE = 120.0  # seconds, for what takes a few on a machine with nothing else
 def python(module: str, *arguments: str) -> list[str]:
     """The command that runs a module of the benchmark."""
     return [sys.executable, "-m", module, *arguments]
+
+
+UNLIMITED = python("tests.bench.unlimited")
+LIMITED = [str(PROGRAM)]
 
 
 class Program:
@@ -68,17 +72,20 @@ class Program:
 
 
 class Bridge(Program):
-    """`spoolbridge run` on `root`, without limits, once it says that it is logged in."""
+    """`spoolbridge run` on `root`. `program`: what is run in its place; `more`: settings beside the usual."""
 
-    def __init__(self, root: Path, api: str, *, prefix: Sequence[str] = (), poll: str = "nothing") -> None:
+    def __init__(
+        self, root: Path, api: str, *, prefix: Sequence[str] = (), program: Sequence[str] = UNLIMITED,
+        **more: str,
+    ) -> None:  # fmt: skip
         self.root = root
         self.log = root.parent / f"{root.name}.log"
         settings = {
             "DISCORD_BOT_TOKEN": "stub-token", "SPOOLBRIDGE_API_URL": api, "SPOOLBRIDGE_SPOOL": str(root),
-            "SPOOLBRIDGE_POLL": poll,
+            "SPOOLBRIDGE_POLL": "nothing", **more,
         }  # fmt: skip
         self.began = time.monotonic()
-        command = [*prefix, *python("tests.bench.unlimited", "run", "--log", str(self.log))]
+        command = [*prefix, *program, "run", "--log", str(self.log)]
         super().__init__(command, env=settings)
 
     def starts(self) -> None:
@@ -110,9 +117,11 @@ def spool(channels: Mapping[str, str]) -> Iterator[Path]:
 
 
 @contextmanager
-def bridge(root: Path, api: str, *, prefix: Sequence[str] = (), poll: str = "nothing") -> Iterator[Bridge]:
+def bridge(
+    root: Path, api: str, *, prefix: Sequence[str] = (), program: Sequence[str] = UNLIMITED, **more: str
+) -> Iterator[Bridge]:
     """A service at work on that spool, ended at the end."""
-    running = Bridge(root, api, prefix=prefix, poll=poll)
+    running = Bridge(root, api, prefix=prefix, program=program, **more)
     try:
         running.starts()
         yield running

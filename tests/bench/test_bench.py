@@ -6,6 +6,9 @@ import shutil
 
 import pytest
 
+from spoolbridge import ready
+from spoolbridge.discord.ratelimit import PER_SECOND
+from tests.bench import idle, polling
 from tests.bench.__main__ import MEASUREMENTS, main
 from tests.bench.table import Table
 
@@ -36,12 +39,61 @@ def figure(cell: str) -> float:
 
 def test_burst() -> None:
     """Everybody's messages arrive once (else it raises); ours are synced, and never on the loop's thread."""
-    found = rows("burst", 0.05)
+    found = rows("burst", 0.01)
     assert ["raw", "spoolbridge", "discord.py", "a"] == [each["who"].partition(" ")[0] for each in found]
     assert all(figure(each["messages/s"]) > 0 and figure(each["CPU µs"]) > 0 for each in found)
     assert "1.000 (1.000–1.000)" == found[0]["of the reference"]
     if shutil.which("strace"):
         assert ("0.0", True) == (found[1]["on the loop"], 5 < float(found[1]["fsyncs"]) < 12)
+
+
+def test_latency() -> None:
+    """Every way in leads to the wire; a plain name waits until it has settled."""
+    found = {each["way in"]: each for each in rows("latency", 0.01)}
+    assert {"rename, ID form", "MCP tool", "echo", "spoolbridge send"} == found.keys()
+    assert {"3"} == {each["messages"] for each in found.values()}
+    assert float(found["echo"]["p50 ms"]) >= ready.SETTLE * 1000
+
+
+def test_backlog() -> None:
+    """Both backlogs begin to go out, at Discord's pace and not at the one of a burst."""
+    found = rows("backlog", 0.005)
+    assert ["100", "500"] == [each["waiting"] for each in found]
+    assert all(0 < float(each["posts/s"]) < 2 * PER_SECOND for each in found)
+
+
+def test_inbound() -> None:
+    """All that was said is filed, once (else it raises)."""
+    (found,) = rows("inbound", 0.01)
+    assert ("50", "50", True) == (found["messages"], found["channels"], figure(found["filed/s"]) > 0)
+
+
+def test_idle() -> None:
+    """A service that has nothing to do takes something, and less than a core."""
+    found = dict(zip(idle.HEAD, idle.row(20, "mayor-*", 1.0), strict=True))
+    assert ("20", "all") == (found["channels"], found["polled"])
+    assert 0 < float(found["% of a core"]) < 100
+    assert float(found["MiB"]) > 10
+
+
+def test_growth() -> None:
+    """The curve has a point for each number of messages, and each of them arrived once (else it raises)."""
+    found = rows("growth", 0.001)
+    assert ["100"] == [each["messages"] for each in found]
+
+
+def test_start() -> None:
+    """Nothing of ours starts faster than Python."""
+    found = {each["what"]: figure(each["in bare interpreters"]) for each in rows("start", 0.01)}
+    assert {"a bare interpreter", "spoolbridge send", "the MCP server"} == found.keys()
+    assert found["a bare interpreter"] == 1 < found["the MCP server"]
+
+
+def test_polling() -> None:
+    """The guild is asked and not each channel, and what is said is filed."""
+    found = dict(zip(polling.HEAD, polling.row(10, 2.5, 1, SPOOLBRIDGE_POLL_INTERVAL="1"), strict=True))
+    assert ("10", True) == (found["channels"], 0 < float(found["requests/s"]) < 10)
+    assert float(found["lag s, worst"]) > 0
 
 
 def test_a_table_is_read_in_columns() -> None:
@@ -56,4 +108,4 @@ def test_a_measurement_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit) as ended:
         main(["pacing", "throughput"])
     shown = capsys.readouterr()
-    assert (2, "", True) == (ended.value.code, shown.out, "'throughput'; there are pacing" in shown.err)
+    assert (2, "", True) == (ended.value.code, shown.out, "'throughput'; there are burst," in shown.err)
