@@ -73,4 +73,6 @@ def _memory() -> str | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)  # a thread that the service has left behind was told of, and would never end
