@@ -57,13 +57,12 @@ BREAKS = (
     ),
     Break(
         "a reason is left out",
-        "claim.py", "explain(at, name, text)\n            try:\n                return self._settle",
-        "try:\n                return self._settle", "without a reason",
+        "claim.py", "explain(at, name, text)\n            self._explained", "self._explained",
+        "without a reason",
     ),
     Break(
         "the last comes first",
-        "intake.py", "for name in sorted(known, key=", "for name in sorted(known, reverse=True, key=",
-        "came behind", 2.0,
+        "intake.py", "in list(box.order):", "in box.order[::-1]:", "came behind", 2.0,
     ),
     Break(
         "the end of a page is passed over",
