@@ -22,7 +22,7 @@ import pytest
 from spoolbridge.emulator import Emulator
 from spoolbridge.spool import Spool
 from spoolbridge.systemd import Notifier
-from tests.flow.test_service import TOKEN, Town
+from tests.flow.test_service import POLL, TOKEN, Town
 from tests.support.live import process
 from tests.support.programs import PATIENCE, environment
 from tests.support.waiting import until
@@ -307,8 +307,11 @@ async def test_the_service_works_without_the_calls_that_a_unit_forbids(unit: str
     names = ",".join(f"?{name}" for name in sorted(refused))
     prefix = ["strace", "-D", "-f", "-qq", "-o", str(tmp_path / "trace"),
               "-e", f"trace={names}", "-e", f"inject={names}:error=EPERM"]  # fmt: skip
+    (tmp_path / "spoolbridge.toml").write_text(f"poll_interval = {POLL}\n")
     async with process(tmp_path, "general", "mayor-villa", prefix=prefix) as service:
         (service.spool / "outgoing" / "general" / "note").write_text("hello")
+        cursors = service.spool / "state" / "cursors"
+        await until(lambda: list(cursors.glob("*.incoming.json")), PATIENCE)  # what was said before is not read
         service.emulator.say("mayor-villa", "how is the build?")
         new = service.spool / "incoming" / "mayor-villa" / "new"
         await until(lambda: ["hello"] == service.texts("general") and list(new.glob("*")), PATIENCE)
