@@ -311,7 +311,7 @@ async def test_the_service_works_without_the_calls_that_a_unit_forbids(unit: str
     async with process(tmp_path, "general", "mayor-villa", prefix=prefix) as service:
         (service.spool / "outgoing" / "general" / "note").write_text("hello")
         cursors = service.spool / "state" / "cursors"
-        await until(lambda: list(cursors.glob("*.incoming.json")), PATIENCE)  # what was said before is not read
+        await until(lambda: list(cursors.glob("*.incoming.json")), PATIENCE)  # earlier words are not read
         service.emulator.say("mayor-villa", "how is the build?")
         new = service.spool / "incoming" / "mayor-villa" / "new"
         await until(lambda: ["hello"] == service.texts("general") and list(new.glob("*")), PATIENCE)
