@@ -408,10 +408,13 @@ def _without(safeguard: str) -> Iterator[None]:
     there, nothing = (lambda *_, **__: True), (lambda *_, **__: b"")
     file = SimpleNamespace(exists=there, cut_torn_tail=nothing, append=World.append)
     decoded = functools.cache(json.loads)
+    older = SimpleNamespace(records=lambda *_, **__: (), horizon=float("-inf"))
+    size = SimpleNamespace(st_size=0)
     with ExitStack() as stack:
         stack.enter_context(patch.object(journal, "atomic", file))
         stack.enter_context(patch.object(journal, "read", nothing if safeguard == "journal" else read))
-        stack.enter_context(patch.object(Journal, "_records_since", nothing))
+        stack.enter_context(patch.object(journal, "Older", lambda _: older))
+        stack.enter_context(patch.object(journal, "os", SimpleNamespace(fstat=lambda _: size)))
         stack.enter_context(patch.object(Journal, "_open", lambda self: self._state))
         for module in (posting, readback, tries):
             stack.enter_context(patch.object(module, "in_thread", at_once))
