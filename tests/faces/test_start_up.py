@@ -92,7 +92,7 @@ def test_a_notification_imports_as_little(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("served")
 def test_send_starts_fast(tmp_path: Path) -> None:
-    """A whole process, in processor time against a bare interpreter's: waiting for others counts for neither."""
+    """A whole process, in processor time against a bare interpreter's: waiting counts for neither."""
     bare = _timer(tmp_path, sys.executable, "-c", "pass")
     sending = _timer(tmp_path, str(PROGRAM), "send", "mayor-villa", "hi")
     bare()
