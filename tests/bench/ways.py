@@ -11,6 +11,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 
@@ -73,10 +74,11 @@ def measure(scale: float = 1.0) -> Table:
 
 
 async def _measured(times: int) -> Table:
-    with Stub(1) as stub, spool(ids(1)) as root, bridge(root, stub.api):
+    with ExitStack() as stack, Stub(1) as stub, spool(ids(1)) as root, bridge(root, stub.api):
         env = environment({"SPOOLBRIDGE_SPOOL": str(root)})
         server = StdioServerParameters(command=str(PROGRAM), args=["mcp"], env=env)
-        async with stdio_client(server) as streams, ClientSession(*streams) as session:
+        log = stack.enter_context(open(os.devnull, "w"))  # what the server says of each call
+        async with stdio_client(server, errlog=log) as streams, ClientSession(*streams) as session:
             await session.initialize()
             ways = _Ways(root, session, asyncio.get_running_loop())
             each = {"rename, ID form": ways.by_rename, "MCP tool": ways.by_mcp, "echo": ways.by_echo}
