@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -136,6 +137,36 @@ def move(name: str, new: str, *, src: int, dst: int) -> None:
             if not exists(name, at=src):
                 os.rename(new, name, src_dir_fd=dst, dst_dir_fd=src)
         raise
+
+
+def remove(name: str, *, at: int) -> None:
+    """Remove what bears that name and, of a directory, all that is in it, however deep: others make them.
+
+    A descriptor and a frame for each level would soon be too many, so inner directories are first renamed
+    into `at`, under names of chance. Follows no link. Raises OSError; what is left lies in `at` then.
+    """
+    left = [name]
+    while left:
+        each = left.pop()
+        try:
+            left += _emptied(each, at)
+        except NotADirectoryError:
+            os.unlink(each, dir_fd=at)
+        else:
+            os.rmdir(each, dir_fd=at)
+
+
+def _emptied(name: str, at: int) -> list[str]:
+    """Under which names in `at` the directories lie that were in this one."""
+    inner: list[str] = []
+    with directory(name, at=at) as fd:
+        for child in os.listdir(fd):
+            if stat.S_ISDIR(os.stat(child, dir_fd=fd, follow_symlinks=False).st_mode):
+                inner.append(f"removed.{os.urandom(8).hex()}")
+                os.rename(child, inner[-1], src_dir_fd=fd, dst_dir_fd=at)
+            else:
+                os.unlink(child, dir_fd=fd)
+    return inner
 
 
 def append(fd: int, data: bytes, *, durable: bool = True) -> None:

@@ -154,7 +154,7 @@ def drop(spool: Spool, failure: Failure, *, now: float | None = None) -> None:
         with suppress(OSError):  # it is gone; a full disk only costs the line
             _note(spool, failure, at)
         with suppress(OSError):  # what is left of a bundle of others' files is swept from tmp/ in time
-            _remove(doomed, tmp)
+            atomic.remove(doomed, at=tmp)
 
 
 def excerpt(failure: Failure) -> list[str]:
@@ -242,15 +242,6 @@ def _note(spool: Spool, failure: Failure, at: float) -> None:
             atomic.append(fd, json.dumps(line).encode() + b"\n")
         finally:
             os.close(fd)
-
-
-def _remove(name: str, at: int) -> None:
-    if not stat.S_ISDIR(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode):
-        os.unlink(name, dir_fd=at)
-        return
-    import shutil
-
-    shutil.rmtree(name, dir_fd=at)  # by descriptors: a link in it is removed, not followed
 
 
 def _why(spool: Spool, place: str, name: str) -> str:

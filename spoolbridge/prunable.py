@@ -26,6 +26,7 @@ from spoolbridge.spool import Spool
 
 KINDS = ("sent", "failed", "read", "attachments", "leavings", "lists", "journal")
 _YOUNGEST = DAY  # seconds; no cap on sizes removes what is younger
+_LEVELS = 3  # of directories in a day's directory; a bundle has two, and others' may have any number
 _NAMED = 7 * DAY  # seconds for which an attached file is there for who reads the inbox file
 
 _A_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -232,10 +233,12 @@ def _directories(spool: Spool, path: str) -> list[str]:
     return sorted(name for name, status in _listed(spool, path) if stat.S_ISDIR(status.st_mode))
 
 
-def _size(spool: Spool, path: str) -> int:
-    """Of all that lies in a directory, in bytes."""
-    return sum(_size_of(spool, f"{path}/{name}", status) for name, status in _listed(spool, path))
+def _size(spool: Spool, path: str, levels: int = _LEVELS) -> int:
+    """Of all that lies in a directory, in bytes, as far down as anything of ours lies."""
+    return sum(_size_of(spool, f"{path}/{name}", status, levels) for name, status in _listed(spool, path))
 
 
-def _size_of(spool: Spool, path: str, status: os.stat_result) -> int:
-    return _size(spool, path) if stat.S_ISDIR(status.st_mode) else status.st_size
+def _size_of(spool: Spool, path: str, status: os.stat_result, levels: int = _LEVELS) -> int:
+    if not stat.S_ISDIR(status.st_mode):
+        return status.st_size
+    return _size(spool, path, levels - 1) if levels else 0

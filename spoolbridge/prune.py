@@ -11,7 +11,6 @@ import asyncio
 import errno
 import logging
 import os
-import shutil
 import stat
 import time
 from collections import Counter
@@ -22,7 +21,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from spoolbridge import handed, journal_files, lock
+from spoolbridge import atomic, handed, journal_files, lock
 from spoolbridge.errors import SpoolBusyError, SpoolError
 from spoolbridge.identity import WHY
 from spoolbridge.journal import Journal
@@ -201,4 +200,4 @@ def _remove_tree(spool: Spool, name: str, at: int) -> None:
     with spool.at("tmp") as tmp:
         moved = f"pruned.{os.urandom(8).hex()}"
         os.rename(name, moved, src_dir_fd=at, dst_dir_fd=tmp)
-        shutil.rmtree(moved, dir_fd=tmp)
+        atomic.remove(moved, at=tmp)

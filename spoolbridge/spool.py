@@ -164,11 +164,7 @@ class Spool:
 
     def _discard(self, tmp: int, name: str) -> None:
         with suppress(OSError):
-            os.unlink(name, dir_fd=tmp)
-            return
-        import shutil
-
-        shutil.rmtree(name, ignore_errors=True, dir_fd=tmp)
+            atomic.remove(name, at=tmp)
 
     def find(self, entry_id: str, channel: str | None = None, name: str | None = None) -> Entry | None:
         """Where an entry is, and what came of it; None: nowhere. Cheap where channel and name are known."""

@@ -29,3 +29,14 @@ def contents(root: Path, *below: str) -> dict[str, bytes]:
         for name in names
         if (root / place / name).is_file() and not (root / place / name).is_symlink()
     }
+
+
+def dig(path: Path, levels: int) -> None:
+    """A directory in a directory, and so on: deeper than a path may be long."""
+    at = os.open(path.parent, os.O_RDONLY)
+    for name in [path.name, *["d"] * levels]:
+        os.mkdir(name, dir_fd=at)
+        inner = os.open(name, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = inner
+    os.close(at)

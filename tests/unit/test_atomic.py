@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from spoolbridge import atomic
 from tests.support.crashes import Killed, fail_at, kill_at
 from tests.support.powercut import recorded
-from tests.support.tree import contents, tree
+from tests.support.tree import contents, dig, tree
 
 OLD, NEW = b"the old text\n", b"the new text, which is longer\n"
 
@@ -524,6 +524,42 @@ class TestTornTail:
         with pytest.raises(OSError, match="symbolic links"):
             atomic.cut_torn_tail("log", at=at)
         assert b"no newline" == (tmp_path / "victim").read_bytes()
+
+
+class TestRemove:
+    """Whatever bears a name."""
+
+    def test_a_file_and_a_link(self, at: int, box: Path) -> None:
+        """The link goes, and not what it leads to."""
+        (box / "victim").mkdir()
+        (box / "victim" / "x").write_bytes(b"x")
+        (box / "link").symlink_to("victim")
+        (box / "file").write_bytes(b"x")
+        for name in ("link", "file"):
+            atomic.remove(name, at=at)
+        assert {"victim": ["x"]} == tree(box)
+
+    def test_a_directory_with_links_in_it(self, at: int, box: Path) -> None:
+        """All that is in it and below, nothing beside it."""
+        (box / "victim").mkdir()
+        (box / "victim" / "x").write_bytes(b"x")
+        (box / "doomed" / "a" / "b").mkdir(parents=True)
+        (box / "doomed" / "a" / "y").write_bytes(b"y")
+        (box / "doomed" / "a" / "link").symlink_to(box / "victim")
+        atomic.remove("doomed", at=at)
+        assert ["victim"] == os.listdir(box)
+        assert {"victim": ["x"]} == tree(box)
+
+    def test_deeper_than_frames_and_descriptors_go(self, at: int, box: Path) -> None:
+        """Others make them, and a service must not end by it."""
+        dig(box / "deep", 2000)
+        atomic.remove("deep", at=at)
+        assert [] == os.listdir(box)
+
+    def test_what_is_not_there(self, at: int) -> None:
+        """Is told as the system tells it."""
+        with pytest.raises(FileNotFoundError):
+            atomic.remove("nothing", at=at)
 
 
 class TestReadBounded:

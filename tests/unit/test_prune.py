@@ -32,7 +32,7 @@ from spoolbridge.retention import DAY, Keep, Retention
 from spoolbridge.spool import Spool
 from tests.support.clock import FakeClock
 from tests.support.crashes import Killed, kill_at
-from tests.support.tree import tree
+from tests.support.tree import dig, tree
 
 VILLA = "mayor-villa"
 NOTHING = Retention(Keep(), Keep(), Keep(), Keep(), Keep())
@@ -165,6 +165,15 @@ class TestFailed:
         tally = Tally()
         prune.carry_out(place.spool, planned, tally, forget=lambda _: None)
         assert (0, True) == (tally.count["failed"], (place.root / path).exists())
+
+
+    def test_directories_in_directories(self, place: Place) -> None:
+        """Whoever drops a thousand of them, one in the other, must not keep everything else from going."""
+        place.put(f"failed/{VILLA}/{place.id(100)}.note")
+        dig(place.root / "failed" / VILLA / f"{place.id(99)}.deep.msg", 1000)
+        tally = place.prune(NOTHING._replace(failed=Keep(90 * DAY)))
+        assert (2, []) == (tally.count["failed"], tally.troubles)
+        assert [] == [*os.listdir(place.root / "failed" / VILLA), *os.listdir(place.root / "tmp")]
 
 
 class TestRead:

@@ -22,7 +22,7 @@ from spoolbridge.spool import DIRECTORIES, README, STATES, Entry, Spool
 from tests.support.clock import FakeClock
 from tests.support.crashes import Killed, fail_at, kill_at
 from tests.support.powercut import recorded
-from tests.support.tree import contents, tree
+from tests.support.tree import contents, dig, tree
 
 VILLA = 1467106918538678293
 HOURS = 3600.0
@@ -467,6 +467,15 @@ class TestLooking:
         assert b"x" == (tmp_path / "victim" / "x").read_bytes()
         assert [] == os.listdir(spool.root / "tmp")
         spool.close()
+
+
+def test_a_sweep_ends_however_deep_it_is(tmp_path: Path) -> None:
+    """Directories in directories by the thousand would end the service, and each of its starts."""
+    spool = Spool.create(tmp_path / "spool", clock=FakeClock(4e9))
+    dig(spool.root / "tmp" / "deep", 2000)
+    assert 1 == spool.sweep()
+    assert [] == os.listdir(spool.root / "tmp")
+    spool.close()
 
 
 def test_the_root_is_held(spool: Spool, tmp_path: Path) -> None:
