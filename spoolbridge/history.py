@@ -23,6 +23,8 @@ class PartHistory:
     message_id: int | None = None
     #: The first try since the last sure answer, if it may have been carried out.
     first_unknown: float | None = None
+    #: Seconds that our clock was ahead of Discord's in the tries since then, at most.
+    ahead: float = 0.0
     #: A try that nothing was written about: the process is in it, or died in it.
     pending: float | None = None
     crashes: int = 0
@@ -79,6 +81,8 @@ def fold(history: History, record: dict[str, Any]) -> None:
     part = history.part.setdefault(record["part"], PartHistory())
     if record["kind"] == "try":
         history.parts, history.form, history.failed = record["parts"], form_of(record), ""
+        ahead = record.get("ahead", 0.0)
+        part.ahead = ahead if part.unresolved is None else max(part.ahead, ahead)
         if part.pending is not None:
             part.crashes += 1
             part.first_unknown = part.unresolved

@@ -121,10 +121,11 @@ class Journal:
 
     def tried(
         self, entry_id: str, channel_id: int, part: int, *, parts: int, form: Form, digest: str,
-        files: list[list[Any]], key: str = "",
+        files: list[list[Any]], key: str = "", ahead: float = 0.0,
     ) -> None:  # fmt: skip
-        """Durable when it returns. Raises OSError: then nothing may be posted."""
-        told: dict[str, Any] = {**form._asdict(), "key": key}
+        """Durable when it returns. Raises OSError: then nothing may be posted. `ahead`: the seconds that our
+        clock is ahead of Discord's, by which the message is looked for there."""
+        told: dict[str, Any] = {**form._asdict(), "key": key, "ahead": ahead}
         more = {name: value for name, value in told.items() if value}
         self._append(
             "try", entry_id, channel_id, part=part, parts=parts, digest=digest, files=files, **more

@@ -19,7 +19,8 @@ from spoolbridge.journal import Journal, PartHistory
 from spoolbridge.outgoing import Part
 from spoolbridge.waiting import in_thread
 
-#: Seconds before the first try from which the channel is read: so far may our clock be ahead of theirs.
+#: Seconds before the first try from which the channel is read: so far may our clock have been ahead of theirs
+#: without anybody's knowing.
 MARGIN = 60.0
 _EPOCH = 1420070400.0  # seconds; Discord's snowflakes count from 2015
 
@@ -56,7 +57,8 @@ async def read_back(
     assert part.unresolved is not None
     since = part.unresolved - MARGIN
     anything = False
-    async for page in client.messages_since(channel_id, snowflake(since)):
+    # Where our clock was behind, Discord's ids are later ones, which are read as well.
+    async for page in client.messages_since(channel_id, snowflake(since - max(0.0, part.ahead))):
         anything = True
         for message in page:
             if _is_ours(message, bot.id, part):

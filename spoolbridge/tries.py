@@ -33,6 +33,7 @@ from spoolbridge.waiting import in_thread
 
 NONCE_WINDOW = 120.0  # seconds; Discord says "the past few minutes" and no more (Create Message)
 LATE = 300.0  # seconds; what is older says when it was written
+_SAME = 3.0  # seconds within which two clocks show the same: Discord's Date has whole ones
 ALONE = 600.0  # seconds that a message may fail while everything else succeeds
 
 _T = TypeVar("_T")
@@ -192,9 +193,17 @@ class Tries:
         return Refused(alone.complaint) if alone.too_long(self._clock()) else None
 
     def _nonce_holds(self, known: PartHistory) -> bool:
-        """Whether Discord would still recognise the message. A clock that went back counts as later."""
+        """Whether Discord would still recognise the message: by our clock, and by Discord's, for ours may
+        have been set since. One that went back counts as later."""
         assert known.unresolved is not None
-        return 0 <= self._clock() - known.unresolved < NONCE_WINDOW
+        passed = self._clock() - known.unresolved
+        return 0 <= passed < NONCE_WINDOW and passed + known.ahead - self._ahead() < NONCE_WINDOW
+
+    def _ahead(self) -> float:
+        """Seconds that our clock is ahead of Discord's, behind where negative; of a few nobody can tell."""
+        theirs = self._client.time
+        ahead = 0.0 if theirs is None else self._clock() - theirs
+        return round(ahead) if abs(ahead) > _SAME else 0.0
 
     async def _try(self, place: Place, known: PartHistory) -> Outcome | Cancelled | None:
         """Ask Discord once, with the `try` durable before and what came of it noted after.
@@ -239,7 +248,7 @@ class Tries:
             raise _GoneError
         self._journal.tried(
             *place.whose, parts=place.parts, form=place.form, digest=place.part.digest,
-            files=place.part.sizes, key=place.key,
+            files=place.part.sizes, key=place.key, ahead=self._ahead(),
         )  # fmt: skip
 
     async def _ask(

@@ -94,6 +94,11 @@ class DiscordClient:
         return self._connection.breaker.why(self._connection.clock())
 
     @property
+    def time(self) -> float | None:
+        """Discord's time in unix seconds, to about two; None: it has not told it yet."""
+        return self._connection.time
+
+    @property
     def clock_ahead(self) -> float | None:
         """Seconds that this machine's clock is ahead of Discord's, behind where negative; None: not known."""
         return self._connection.clock_ahead

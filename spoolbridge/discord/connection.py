@@ -100,6 +100,8 @@ class Connection:
         self.answered_at: float | None = None
         #: Seconds that this machine's clock is ahead of Discord's, as the last answer tells.
         self.clock_ahead: float | None = None
+        #: Discord's time at an answer (unix seconds), and the clock's then.
+        self._dated: tuple[float, float] | None = None
 
     def open(self) -> None:
         self._session = aiohttp.ClientSession(
@@ -174,8 +176,17 @@ class Connection:
                 self._heard(0)
                 raise
             self._note(route, answer, permit)
-        self.clock_ahead = dates.ahead(answer.headers, left, time.time())
+        back = time.time()
+        self.clock_ahead = dates.ahead(answer.headers, left, back)
+        if self.clock_ahead is not None:
+            self._dated = back - self.clock_ahead, self.clock()
         return answer
+
+    @property
+    def time(self) -> float | None:
+        """Discord's time (unix seconds, to about two), however this machine's clock is set meanwhile; None:
+        it has told none yet. While the machine sleeps it may stand still."""
+        return self._dated and self._dated[0] + self.clock() - self._dated[1]
 
     async def _asked(
         self, session: aiohttp.ClientSession, route: Route, body: Body, query: Mapping[str, str] | None

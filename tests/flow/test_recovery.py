@@ -123,6 +123,35 @@ async def test_a_clock_that_was_set_back(bridge: Bridge) -> None:
     assert (["once"], 1, 1) == (bridge.texts(), bridge.posts(), fetches(bridge))
 
 
+@pytest.mark.parametrize("back", [False, True], ids=["wrong", "mended"])
+async def test_a_clock_that_was_ahead(bridge: Bridge, back: bool) -> None:
+    """The message has an id of Discord's time, long before the try by ours: it is looked for by theirs."""
+    await started(bridge, watched=True)
+    await bridge.client.me()  # as every start: since then Discord's time is known
+    bridge.clock.set(HOUR)
+    fail(bridge, COMMITTED["closed"])
+    entry = bridge.drop("once")
+    await bridge.clock.sleepers(1)
+    bridge.clock.set(-HOUR if back else 0.0)
+    bridge.clock.advance(HOUR + LATE if back else LATE)
+    sent = await bridge.settled(entry)
+    assert ("sent", ["once"], 1, 1) == (sent.state, bridge.texts(), bridge.posts(), fetches(bridge))
+
+
+async def test_a_clock_that_hides_how_old_a_nonce_is(bridge: Bridge) -> None:
+    """Set back by nearly as much as has passed: by ours it would still be young."""
+    await started(bridge, watched=True)
+    await bridge.client.me()
+    fail(bridge, COMMITTED["closed"])
+    entry = bridge.drop("once")
+    await bridge.clock.sleepers(1)
+    bridge.clock.now += PAST
+    bridge.clock.set(10 - PAST)
+    bridge.clock.advance(10)
+    sent = await bridge.settled(entry)
+    assert ("sent", ["once"], 1, 1) == (sent.state, bridge.texts(), bridge.posts(), fetches(bridge))
+
+
 async def test_a_nonce_that_expires_while_its_request_waits_its_turn(bridge: Bridge) -> None:
     """A limit holds the second try back until the nonce may be forgotten: it must not go out any more."""
     await started(bridge, watched=True)

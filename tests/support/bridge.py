@@ -79,7 +79,7 @@ class Bridge:
         self.journal = Journal(self._state, clock=self.clock)
         self.client = DiscordClient(
             self.emulator.token, api_url=self.emulator.api_url,
-            clock=self.clock, sleep=self.clock.leap, timeout=self.timeout, heard=self.metrics.asked,
+            clock=self.clock.true, sleep=self.clock.leap, timeout=self.timeout, heard=self.metrics.asked,
         )  # fmt: skip
         await self.client.__aenter__()
         self.bot = Bot(self.emulator.guild.bot.id, self.emulator.guild.id)
@@ -256,7 +256,7 @@ async def bridging(
 ) -> AsyncIterator[Bridge]:
     """A bridge to an emulated guild; what is named beyond goes to the emulator."""
     clock = FakeClock(time.time())
-    async with Emulator(clock=clock, **{"limits": False, **emulator}).serve() as served:
+    async with Emulator(clock=clock.true, **{"limits": False, **emulator}).serve() as served:
         for name in channels:
             served.add_channel(name)
         made = Bridge(served, clock, root)

@@ -14,11 +14,22 @@ class FakeClock:
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:
         self.now = now
+        #: Seconds that it is wrong by: ahead of `true`.
+        self.ahead = 0.0
         self._sleeping: list[tuple[float, asyncio.Future[None]]] = []
         self._changed = asyncio.Event()
 
     def __call__(self) -> float:
         return self.now
+
+    def true(self) -> float:
+        """The time that others have, and how time passes, however this clock is set."""
+        return self.now - self.ahead
+
+    def set(self, seconds: float) -> None:
+        """By so much, while no time passes."""
+        self.now += seconds
+        self.ahead += seconds
 
     @property
     def asleep(self) -> int:
