@@ -106,18 +106,25 @@ def at(spool: Spool, channel: str, name: str, entry_id: str) -> Failure:
 
 
 def find(spool: Spool, reference: str) -> Failure:
-    """The failed entry whose ID, name or path this is, or the beginning of exactly one.
+    """The failed entry whose ID, name or path this is, or the beginning of exactly one. A name may be the one
+    that its writer gave it, where only one is called so.
 
     Raises SpoolError.
     """
     place, _, wanted = reference.rstrip("/").removesuffix(WHY).rpartition("/")
-    found = [each for each in failures(spool) if wanted and each.name.startswith(wanted)]
+    there = list(failures(spool)) if wanted else []
+    called = f".{identity.harmless(wanted)}"
+    found = [each for each in there if each.name.startswith(wanted)]
+    found = found or [each for each in there if each.name.removeprefix(each.id) == called]
     # An ID keeps its name through channels, so it can have failed in two.
     found = [each for each in found if place and each.channel == place.rpartition("/")[2]] or found
     if len(found) == 1:
         return found[0]
     if found:
-        raise SpoolError(f"{len(found)} failed entries begin with {wanted!r}", "give more of the name")
+        if found[0].name.startswith(wanted):
+            raise SpoolError(f"{len(found)} failed entries begin with {wanted!r}", "give more of the name")
+        newest = max(found, key=lambda each: each.id)
+        raise SpoolError(f"{len(found)} failed entries are called {wanted!r}", f"the newest is {newest.name}")
     raise SpoolError(f"no failed entry {reference!r}", "list them with: spoolbridge failed list")
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _REASON = click.option("--reason", metavar="TEXT", default="", help="Only with these words in the reason.")
+_NONE = "nothing has failed that fits"
 _SINCE = click.option("--since", type=Duration(), help="Only what failed in the last 90m, 24h, 7d.")
 
 
@@ -46,8 +47,12 @@ def failed_list(channel: str | None, reason: str, since: float | None, as_json: 
     settings, spool = open_spool()
     from spoolbridge import failures
 
+    none = True
     for each in failures.failures(spool, wanted=_wanted(settings, spool, channel, reason, since)):
         click.echo(as_json_text(each.as_json()) if as_json else f"{_shown(each)}  {each.reason}")
+        none = False
+    if none and not as_json:
+        click.echo(_NONE, err=True)
 
 
 @failed.command("show")
@@ -55,7 +60,7 @@ def failed_list(channel: str | None, reason: str, since: float | None, as_json: 
 def failed_show(entry: str) -> None:
     """Show why ENTRY failed, the command that retries, and how it begins.
 
-    ENTRY is an ID, a name or a path, or the beginning of exactly one.
+    ENTRY is an ID, a name or a path, or the beginning of exactly one: whatever failed list shows will do.
 
     Example: spoolbridge failed show 20261122T0555
     """
@@ -98,6 +103,8 @@ def failed_retry(to: str | None, **selection: Any) -> None:
     found = _chosen(settings, spool, **selection)
     if not selection["entries"]:
         found = [each for each in found if each.channel or to]
+        if not found:
+            click.echo(_NONE, err=True)
     _each(found, lambda each: f"{failures.retry(spool, each, to=to)} waits to be sent")
 
 
@@ -115,7 +122,9 @@ def failed_drop(yes: bool, **selection: Any) -> None:
     from spoolbridge import failures
 
     found = _chosen(settings, spool, **selection)
-    if found and not yes:
+    if not found:
+        click.echo(_NONE, err=True)
+    elif not yes:
         if plain.is_piped():
             raise click.UsageError("nobody is there to ask; say --yes")
         for each in found:
@@ -174,7 +183,8 @@ def _each(found: list[Failure], act: Callable[[Failure], str]) -> None:
 def _shown(failure: Failure) -> str:
     from spoolbridge.claim import one_line
 
-    return one_line(f"{failure.channel or '-'}/{failure.name}")  # a directory may be called anything
+    place = f"{failure.channel}/" if failure.channel else ""
+    return one_line(f"{place}{failure.name}")  # a directory may be called anything
 
 
 @click.command()
@@ -279,7 +289,8 @@ def _line(event: Event, *, named: bool) -> str:
     from spoolbridge.claim import one_line
 
     at = "now" if event.at is None else f"{datetime.fromtimestamp(event.at):%Y-%m-%d %H:%M:%S}"
-    return f"{at:<19}  {f'{one_line(event.channel)}/{event.id}  ' if named else ''}{event.what}"
+    place = f"{one_line(event.channel)}/" if event.channel else ""
+    return f"{at:<19}  {f'{place}{event.id}  ' if named else ''}{event.what}"
 
 
 COMMANDS = (failed, pause, resume, log)

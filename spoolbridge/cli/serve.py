@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spoolbridge.cli.options import load_settings
+from spoolbridge.errors import SettingsError
 
 if TYPE_CHECKING:
     from spoolbridge.service import Face
@@ -63,6 +64,8 @@ def run(once: bool, log: str | None, where: str | None, http_anywhere: bool) -> 
 
     if where and once:
         raise click.UsageError("--http goes with a service that stays; leave out --once.")
+    if http_anywhere and not where:
+        raise click.UsageError("--http-anywhere says who may reach the page; say --http HOST:PORT as well.")
     settings = load_settings()
     _log_to(log, settings.token)
     face = _page(where, settings.http_key, http_anywhere) if where else None
@@ -128,7 +131,10 @@ def _run(flow: Coroutine[Any, Any, None]) -> None:
 
 
 def _log_to(path: str | None, own: str = "") -> None:
-    """Log to this file or to stderr; no secret stands there, whoever wrote it, and `own` least of all."""
+    """Log to this file or to stderr; no secret stands there, whoever wrote it, and `own` least of all.
+
+    Raises SettingsError where the file cannot be written to.
+    """
     import logging
     import logging.handlers
 
@@ -140,7 +146,11 @@ def _log_to(path: str | None, own: str = "") -> None:
 
     handler: logging.Handler = logging.StreamHandler()
     if path:
-        handler = logging.handlers.RotatingFileHandler(path, maxBytes=10_000_000, backupCount=5)
+        try:
+            handler = logging.handlers.RotatingFileHandler(path, maxBytes=10_000_000, backupCount=5)
+        except OSError as error:
+            what = f"the log {path} cannot be written to ({error.strerror})"
+            raise SettingsError(what, "make its directory and give it to the service's user") from None
     handler.setFormatter(Masked("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 

@@ -151,6 +151,7 @@ def test_version() -> None:
         (["failed", "retry"], "name an entry, or say --all"),
         (["failed", "drop"], "name an entry, or say --all"),
         (["failed", "drop", "x", "--all"], "name entries, or say which: not both"),
+        (["run", "--http-anywhere"], "say --http HOST:PORT as well"),
         (["demo", "--port", "70000"], "70000 is not in the range"),
     ],
 )
@@ -816,6 +817,14 @@ async def test_run_with_a_token_that_is_refused(emulator: Emulator, spool: Spool
     assert ended.err.splitlines()[-1].startswith("spoolbridge: Discord refuses the token (401)")
     assert "not.the.one" not in ended.err
     assert 1 == len(emulator.requests())
+
+
+@pytest.mark.parametrize("place", ["nowhere/bridge.log", "file/bridge.log"])
+def test_run_with_a_log_that_cannot_be_written(tmp_path: Path, place: str) -> None:
+    """A wrong path is what a person mends, not a bug to report."""
+    (tmp_path / "file").touch()
+    ended = ran("run", "--log", place, cwd=tmp_path, env={"DISCORD_BOT_TOKEN": "x"})
+    refused(ended, f"the log {place} cannot be written to", "make its directory")
 
 
 def test_run_without_a_token(tmp_path: Path) -> None:

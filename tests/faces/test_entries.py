@@ -84,7 +84,7 @@ def test_failed_list(file: Path, spool: Spool) -> None:
     lines = [f"{path.parent.name}/{path.name}  50006: the message is empty" for path in paths]
     assert Ended(0, "\n".join(lines) + "\n", "") == said("failed", "list")
     assert Ended(0, lines[2] + "\n", "") == said("failed", "list", "#vgt")
-    assert Ended(0, "", "") == said("failed", "list", "farm.ops")
+    assert Ended(0, "", "nothing has failed that fits\n") == said("failed", "list", "farm.ops")
     refused(said("failed", "list", "nowhere"), "no channel 'nowhere'")
 
 
@@ -115,6 +115,29 @@ def test_failed_show_of_none_and_of_several(file: Path, spool: Spool) -> None:
     refused(said("failed", "show", ""), "no failed entry ''")
 
 
+def test_what_failed_is_found_by_the_name_that_it_was_given(file: Path, spool: Spool) -> None:
+    """Who dropped `deploy note` does not know what it is called in failed/; two of a name are not guessed."""
+    path = fail(spool, "deploy note")
+    assert f"{path}\n" == said("failed", "show", "deploy note").out.splitlines(keepends=True)[0]
+    newer = fail(spool, "deploy note")
+    refused(said("failed", "drop", "deploy note", "--yes"), "2 failed entries are called", newer.name)
+    assert path.exists() and newer.exists()
+
+
+def test_what_the_list_shows_can_be_said(file: Path, spool: Spool) -> None:
+    """What was dropped without a channel is listed so that `show` takes it, and not for an option."""
+    stray = fail(spool).rename(spool.root / "failed" / f"{ENTRY}.stray")
+    listed = said("failed", "list").out.partition("  ")[0]
+    assert f"{stray}\n" == said("failed", "show", listed).out.splitlines(keepends=True)[0]
+
+
+def test_where_nothing_failed_it_is_said(file: Path, spool: Spool) -> None:
+    """A list or a selection of nothing does not end in silence, and gives programs not a byte."""
+    for arguments in (["list"], ["retry", "--all"], ["drop", "--all"]):
+        assert Ended(0, "", "nothing has failed that fits\n") == said("failed", *arguments)
+    assert Ended(0, "", "") == said("failed", "list", "--json")
+
+
 def test_failed_retry(file: Path, spool: Spool) -> None:
     """Back to their own boxes under their IDs; what is not named stays."""
     first, second, third = fail(spool, "one"), fail(spool, "two", "vgt"), fail(spool, "three")
@@ -138,7 +161,7 @@ def test_failed_retry_of_all(file: Path, spool: Spool) -> None:
     refused(alone, "was dropped without a channel; say --to CHANNEL")
     ended = said("failed", "retry", "--all", "--to", "#vgt")
     assert f"{spool.root}/outgoing/vgt/{stray.name} waits to be sent\n" == ended.out
-    assert Ended(0, "", "") == said("failed", "retry", "--all")
+    assert Ended(0, "", "nothing has failed that fits\n") == said("failed", "retry", "--all")
 
 
 def test_failed_retry_elsewhere(file: Path, spool: Spool) -> None:
@@ -209,7 +232,8 @@ def test_all_that_fit(file: Path, spool: Spool, verb: str, arguments: list[str],
         assert takes == "".join(key for key, path in made.items() if path.name in ended.out)
         return
     ended = said("failed", verb, *arguments, *(["--yes"] if verb == "drop" else []))
-    assert (0, "", len(takes)) == (ended.code, ended.err, len(ended.out.splitlines()))
+    none = "" if takes else "nothing has failed that fits\n"
+    assert (0, none, len(takes)) == (ended.code, ended.err, len(ended.out.splitlines()))
     assert takes == "".join(key for key, path in made.items() if not path.exists())
     assert (len(takes) if verb == "retry" else 0) == sum(map(len, tree(spool.root, "outgoing").values()))
 
@@ -320,7 +344,7 @@ def test_drop_asks(file: Path, spool: Spool, tmp_path: Path) -> None:
         assert f"mayor-villa/{path.name}  50006: the message is empty" in ended.out
         assert "Remove 1 for good? [y/N]" in ended.out
         assert gone is not path.exists()
-    assert Ended(0, "", "") == said("failed", "drop", "--all", "--yes")
+    assert Ended(0, "", "nothing has failed that fits\n") == said("failed", "drop", "--all", "--yes")
 
 
 def test_drop_of_a_bundle_follows_no_link(file: Path, spool: Spool, tmp_path: Path) -> None:
