@@ -28,6 +28,7 @@ _NAME = re.compile(r"""[^\s._/\\"'-][^\s./\\"']{0,99}""")
 _RIG = re.compile(r"[^\W_]\w{0,99}")  # a key that begins with _ is a remark
 _LONGEST_ADDRESS = 255  # bytes in a directory's name
 _MOST_CHOICES = 3
+_FORM = 'mend it; it looks like {"vgt": "1467106918538678293"}'
 _LOCK_WAIT = 10.0  # seconds for another program that adds a channel
 
 
@@ -66,7 +67,7 @@ class Registry:
             hint = f"say {_or(choices)}"
             raise UnknownChannelError(f"{wanted!r} is a channel of several rigs", hint, choices)
         choices = self._nearest(wanted)
-        hint = f"the nearest names are {_or(choices)}" if choices else "see: spoolbridge channels list"
+        hint = f"did you mean {_or(choices)}?" if choices else "see: spoolbridge channels list"
         raise UnknownChannelError(f"no channel {wanted!r} in discord-channels.json", hint, choices)
 
     def _nearest(self, wanted: str) -> list[str]:
@@ -173,8 +174,11 @@ def _read(path: Path) -> str:
     except FileNotFoundError:
         hint = "make it with: spoolbridge channels sync"
         raise ChannelsError(f"no channels file at {path}", hint) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ChannelsError(f"{path} cannot be read ({error})") from None
+    except UnicodeDecodeError as error:
+        raise ChannelsError(f"{path} cannot be read ({error})", _FORM) from None
+    except OSError as error:
+        what = f"{path} cannot be read ({error.strerror})"
+        raise ChannelsError(what, "let the users of the spool read it, or set SPOOLBRIDGE_CHANNELS") from None
 
 
 def _decode(text: str, path: Path) -> dict[str, object]:
@@ -187,11 +191,11 @@ def _decode(text: str, path: Path) -> dict[str, object]:
     try:
         value = json.loads(text, object_pairs_hook=members)
     except json.JSONDecodeError as error:
-        raise ChannelsError(f"{path} is not JSON: line {error.lineno}, {error.msg}") from None
+        raise ChannelsError(f"{path} is not JSON: line {error.lineno}, {error.msg}", _FORM) from None
     except (ValueError, RecursionError):  # a number of thousands of digits, a thousand brackets
-        raise ChannelsError(f"{path} holds what cannot be a channel id") from None
+        raise ChannelsError(f"{path} holds what cannot be a channel id", _FORM) from None
     if not isinstance(value, dict):
-        raise ChannelsError(f"{path} must hold an object of channel names and ids")
+        raise ChannelsError(f"{path} must hold an object of channel names and ids", _FORM)
     return value
 
 

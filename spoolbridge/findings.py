@@ -27,6 +27,7 @@ EVERY = 600.0  # seconds between two inspections while all is well
 AGAIN = 60.0  # and while something is wrong, so that what was mended is seen
 LEAST = 20.0  # seconds between two inspections, however often there is an alarm
 
+_NAMED = 4  # channels in one finding
 _CONTENT_INTENT = 1 << 18 | 1 << 19  # GATEWAY_MESSAGE_CONTENT and its limited form (application flags)
 _PORTAL = "Developer Portal, your application, Bot"
 _WITHOUT_THE_INTENT = ("content", "embeds", "attachments", "components", "poll")
@@ -125,10 +126,17 @@ def _channel(channel: Channel, seen: JsonObject | None, needed: int, bot: _Bot) 
 
 
 def _unknown(seen: Mapping[int, JsonObject], known: set[int], globs: Iterable[str]) -> Iterator[Finding]:
-    for channel_id, each in seen.items():
-        if channel_id not in known and any(fnmatchcase(str(each.get("name")), glob) for glob in globs):
-            what, why = f"{each['name']} is not in the file", "its humans are not heard"
-            yield Finding("warning", what, why, "spoolbridge channels sync")
+    """One for all of them: a guild may have forty, and one command adds them."""
+    there = [str(each.get("name")) for channel_id, each in seen.items() if channel_id not in known]
+    names = [name for name in there if any(fnmatchcase(name, glob) for glob in globs)]
+    if len(names) == 1:
+        what, why = f"{names[0]} is not in the file", "its humans are not heard"
+    else:
+        named, more = ", ".join(names[:_NAMED]), len(names) - _NAMED
+        shown = f"{named} and {more} more" if more > 0 else " and ".join(named.rsplit(", ", 1))
+        what, why = f"{shown} are not in the file", "their humans are not heard"
+    if names:
+        yield Finding("warning", what, why, "spoolbridge channels sync")
 
 
 def _lies_ahead(time: object) -> bool:

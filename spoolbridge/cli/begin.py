@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 from spoolbridge.cli.options import FILES, load_settings
-from spoolbridge.errors import SettingsError, TokenRefusedError, UnreachableError
+from spoolbridge.errors import ChannelsError, SettingsError, TokenRefusedError, UnreachableError
 
 if TYPE_CHECKING:
     from spoolbridge.installation import Login, Offered
@@ -245,8 +245,19 @@ def _wanted(offers: list[Offered], wanted: tuple[str, ...], *, asking: bool) -> 
     click.echo(f"          not in the file yet: {_names([each.name for each in lacking])}")
     if click.confirm(f"Add {'it' if len(lacking) == 1 else f'all {len(lacking)}'}", default=first):
         return lacking
-    typed = click.prompt("Which, by commas (empty: none)", default="", show_default=False)
-    return installation.named(offers, [each.strip() for each in typed.split(",") if each.strip()])
+    return _picked(offers)
+
+
+def _picked(offers: list[Offered]) -> list[Offered]:
+    """Those that somebody types; a name that the guild has not is asked for again."""
+    from spoolbridge import installation
+
+    while True:
+        typed = click.prompt("Which, by commas (empty: none)", default="", show_default=False)
+        try:
+            return installation.named(offers, [each.strip() for each in typed.split(",") if each.strip()])
+        except ChannelsError as error:
+            click.echo(f"! {_line(str(error))}")
 
 
 def _unit(settings: Settings, kind: str | None, *, asking: bool, yes: bool) -> tuple[str, ...]:

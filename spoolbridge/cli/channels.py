@@ -32,9 +32,10 @@ def channels_list() -> None:
     found = the_channels.load(settings.channels).channels
     if not found:
         click.echo(f"none in {settings.channels} yet: spoolbridge channels sync", err=True)
+    longest = max((len(each.address) for each in found), default=0)
     for each in found:
         polled = "read" if any(fnmatchcase(each.name, glob) for glob in settings.poll) else ""
-        click.echo(f"{each.address:<32} {each.id:<20} {each.rig or '':<24} {polled}".rstrip())
+        click.echo(f"{each.address:<{max(32, longest)}} {each.id:<20} {each.rig or '':<24} {polled}".rstrip())
 
 
 @channels.command("create")

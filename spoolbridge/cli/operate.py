@@ -152,9 +152,10 @@ def audit(since: float, repair: bool, as_json: bool) -> None:
 )  # fmt: skip
 @click.argument("message")
 def notify(channel: str, priority: str, message: str) -> None:
-    """Drop MESSAGE for CHANNEL and end at once, as <town>/bin/gt-notify.
+    """Drop MESSAGE for CHANNEL and end at once, as gt-notify does.
 
-    Which channels admin and status are says the table [notify] of spoolbridge.toml.
+    A Gas Town's daemon calls it as <town>/bin/gt-notify. Which channels admin and status are says the table
+    [notify] of spoolbridge.toml.
 
     Example: spoolbridge notify --channel admin --priority high "deacon stuck"
     """

@@ -92,6 +92,13 @@ def test_help(words: str) -> None:
     assert "..." not in re.sub(r"\]\.\.\.", "", ended.out)  # a sentence that click cut
 
 
+def test_the_list_of_commands_is_whole_in_80_columns() -> None:
+    """What a command is for is not cut off with dots where somebody looks for it."""
+    for group in ("", "channels", "failed"):
+        lines = said(*group.split(), "--help").out.splitlines()
+        assert [] == [line for line in lines if len(line) > 80 or line.startswith(" ") and line.endswith("...")]
+
+
 def test_every_command_is_tested_for_its_help() -> None:
     """The list above is the truth."""
     found = []
@@ -389,7 +396,7 @@ def test_send_without_a_text_at_a_terminal(file: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["mayor-vila", "hi"], "no channel 'mayor-vila' in discord-channels.json; the nearest names are"),
+        (["mayor-vila", "hi"], "no channel 'mayor-vila' in discord-channels.json; did you mean mayor-villa?"),
         (["ops", "hi"], "'ops' is a channel of several rigs; say villacalculatecost3.ops or farm.ops"),
         (["vgt", ""], "the message is empty"),
         (["vgt", "hi", "--reply-to", "latest"], "'latest' cannot stand here; it is an id"),
@@ -649,6 +656,10 @@ def test_channels_list(file: Path) -> None:
         ["villacalculatecost3.ops", "1467106918538678301", "villacalculatecost3"],
         ["farm.ops", "1467106918538678302", "farm"],
     ] == told
+    file.write_text(f'{{"vgt": "1", "{"x" * 60}": "22"}}')
+    short, long = said("channels", "list").out.splitlines()
+    assert short.index("1") == long.index("22")  # a long name moves no column
+    file.write_text(CHANNELS)
     assert "read" in said("channels", "list", env={"SPOOLBRIDGE_POLL": "v*"}).out.splitlines()[0]
 
 

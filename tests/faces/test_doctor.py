@@ -111,7 +111,7 @@ def test_a_token_that_others_can_read(
     ("text", "level", "what", "do"),
     [
         (None, "error", "no channels file at {path}", "make it with: spoolbridge channels sync"),
-        ("{,", "error", "{path} is not JSON: line 1, ", "mend {path}"),
+        ("{,", "error", "{path} is not JSON: line 1, ", "mend it; it looks like {{"),
         ('{"a b": 1}', "error", "{path}: 'a b' cannot be a channel's name", "no space, dot, "),
         ("{}", "error", "no channel in {path}", "spoolbridge channels sync"),
         ('{"general": "146"}', "warning", "no channel matches mayor-*", "name one so, or "),
@@ -406,6 +406,14 @@ async def test_a_channel_that_is_not_in_the_file(settings: Settings, emulator: E
     emulator.add_channel("chatter")
     expected = [("warning", "mayor-quarry is not in the file", "spoolbridge channels sync")]
     assert expected == await online(settings, emulator)
+
+
+async def test_many_channels_that_are_not_in_the_file(settings: Settings, emulator: Emulator) -> None:
+    """A guild that has forty does not push everything else out of sight: one finding, for one command."""
+    for number in range(6):
+        emulator.add_channel(f"mayor-{number}")
+    what = "mayor-0, mayor-1, mayor-2, mayor-3 and 2 more are not in the file"
+    assert [("warning", what, "spoolbridge channels sync")] == await online(settings, emulator)
 
 
 async def test_a_file_that_cannot_be_used_is_found_once(settings: Settings, emulator: Emulator) -> None:

@@ -104,7 +104,7 @@ async def test_a_newcomer(emulator: Emulator, tmp_path: Path) -> None:
 
 
 async def test_a_token_with_a_typing_error(emulator: Emulator, tmp_path: Path) -> None:
-    """It is asked for again, each is tried once, and only the right one is written down."""
+    """It is asked for again, each is tried once, and only the right one is written down. So is a channel."""
 
     def talk(terminal: Terminal) -> None:
         for each in ("wrong", "not a token", TOKEN):
@@ -112,11 +112,13 @@ async def test_a_token_with_a_typing_error(emulator: Emulator, tmp_path: Path) -
             terminal.types(each)
         terminal.asks("Add all 3")
         terminal.types("n")
-        terminal.asks("Which, by commas (empty: none): ")
-        terminal.types("ops, mayor-villa")
+        for each in ("ops, mayor-vila", "ops, mayor-villa"):
+            terminal.asks("Which, by commas (empty: none): ")
+            terminal.types(each)
 
     code, shown = await at_terminal(emulator, tmp_path, talk, "--unit", "none")
     assert (0, 2) == (code, shown.count("copy it whole"))
+    assert "! the guild has no channel 'mayor-vila'; there are mayor-bridge, mayor-villa, ops" in shown
     assert 1 == refusals(emulator)  # the other cannot be one, and Discord is not asked
     assert f"DISCORD_BOT_TOKEN={TOKEN}\n" == (tmp_path / ".env").read_text()
     found = channels.load(tmp_path / "spool" / "discord-channels.json").addresses

@@ -183,7 +183,7 @@ async def test_an_unknown_channel_names_the_nearest(bridge: Bridge) -> None:
     bridge.echo("hello", "mayor-vila")
     failed = await bridge.only("failed")
     assert "no channel 'mayor-vila' in discord-channels.json" == failed.reason
-    assert "What to do: the nearest names are mayor-villa" == bridge.why(failed)[1]
+    assert "What to do: did you mean mayor-villa?" == bridge.why(failed)[1]
     bridge.retry(failed)
     sent = await bridge.settled(failed)
     assert (("sent", "mayor-villa"), ["hello"]) == (
