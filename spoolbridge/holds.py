@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from spoolbridge import atomic, ready
+from spoolbridge import atomic
 from spoolbridge.errors import SpoolError
 from spoolbridge.spool import HOLD, Spool
 
@@ -52,8 +52,7 @@ def held(spool: Spool) -> list[str]:
 def waiting(spool: Spool, channel: str = "") -> int:
     """How many entries wait in the channel, or in all."""
     boxes = [channel] if channel else spool.channels("outgoing")
-    names = (name for box in boxes for name in spool.names(f"outgoing/{box}"))
-    return sum(not ready.ignored(name) for name in names)
+    return sum(len(spool.waiting(box)) for box in boxes)
 
 
 @contextmanager

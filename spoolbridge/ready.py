@@ -58,6 +58,13 @@ def ignored(name: str) -> bool:
     return name.endswith(_ENDINGS) or any(fnmatchcase(name, pattern) for pattern in _OTHERS)
 
 
+def is_entry(child: os.DirEntry[str]) -> bool:
+    """Whether something in a drop box is, or may become, a message: no directory but a bundle does."""
+    if ignored(child.name):
+        return False
+    return child.name.endswith(BUNDLE) or not child.is_dir(follow_symlinks=False)
+
+
 def examine(name: str, *, at: int, now: float, first_seen: float) -> Verdict:
     """The verdict on the entry `name` of the directory `at`; times in unix seconds."""
     try:

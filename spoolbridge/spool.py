@@ -192,11 +192,23 @@ class Spool:
         found: dict[str, dict[str, int]] = {}
         for state in STATES:
             for channel in self.channels(state):
-                names = self.names(f"{state}/{channel}")
-                if state == "sent":
-                    names = self.names(f"sent/{channel}/{max(names)}") if names else []
-                found.setdefault(state, {})[channel] = sum(not ready.ignored(each) for each in names)
+                if state == "outgoing":
+                    count = len(self.waiting(channel))
+                else:
+                    names = self.names(f"{state}/{channel}")
+                    if state == "sent":
+                        names = self.names(f"sent/{channel}/{max(names)}") if names else []
+                    count = sum(not ready.ignored(each) for each in names)
+                found.setdefault(state, {})[channel] = count
         return found
+
+    def waiting(self, channel: str) -> list[str]:
+        """The names of what waits in a drop box: not what the service leaves alone there for good."""
+        try:
+            with self.at(f"outgoing/{channel}") as at, os.scandir(at) as children:
+                return [child.name for child in children if ready.is_entry(child)]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def at(self, path: str) -> AbstractContextManager[int]:
         """A descriptor of a directory below the root, as a context."""

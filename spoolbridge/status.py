@@ -97,9 +97,16 @@ def snapshot(spool: Spool, facts: Mapping[str, Any] | None, *, now: float | None
         "disk": _disk(spool),
         "held": spool.has("outgoing", HOLD),
         "asks": _asks(spool),
-        "totals": {each: sum(channel[each] for channel in channels.values()) for each in _COUNTS},
+        "totals": _totals(spool, channels),
         "channels": channels,
     }
+
+
+def _totals(spool: Spool, channels: Mapping[str, Facts]) -> Facts:
+    totals = {each: sum(channel[each] for channel in channels.values()) for each in _COUNTS}
+    # What was dropped without a channel failed too, and lies in failed/ itself.
+    strays = (name for name in spool.names("failed") if identity.parse(name) and not ready.ignored(name))
+    return {**totals, "failed": totals["failed"] + sum(1 for _ in strays)}
 
 
 def _channel(
@@ -125,8 +132,9 @@ def _channel(
 def _oldest(spool: Spool, channel: str) -> float | None:
     """When the first of what waits there was written; of names without an ID only so many are looked at."""
     times, unknown = list[float](), list[tuple[str, str]]()
-    for state in ("outgoing", "sending"):
-        for name in spool.names(f"{state}/{channel}"):
+    sending = spool.names(f"sending/{channel}")
+    for state, names in (("outgoing", spool.waiting(channel)), ("sending", sending)):
+        for name in names:
             if parsed := identity.parse(name):
                 times.append(identity.time_of(parsed[0]))
             elif not ready.ignored(name):

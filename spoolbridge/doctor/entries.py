@@ -40,14 +40,16 @@ def _box(spool: Spool, channel: str) -> Iterator[Finding]:
         do = f"spoolbridge resume {quote(channel)}"
         yield Finding("note", f"{channel} is on hold", "its drops wait", do)
     for name in spool.names(f"outgoing/{channel}"):
-        if name != HOLD and _strange(place / name, name) and _forgotten(place / name):
+        path = place / name
+        if name == HOLD or not _forgotten(path):
+            continue
+        if ready.ignored(name):
             why = "names like this are left to the program that writes them"
-            yield Finding("note", f"{place / name} is ignored", why, "rename it if it is a message")
-
-
-def _strange(path: Path, name: str) -> bool:
-    is_bundle = path.is_dir() and name.endswith(ready.BUNDLE)
-    return ready.ignored(name) or (path.is_dir() and not is_bundle)
+            yield Finding("note", f"{path} is ignored", why, "rename it if it is a message")
+        elif path.is_dir() and not path.is_symlink() and not name.endswith(ready.BUNDLE):
+            why = "a drop box is one level deep; only a bundle, NAME.msg, is a message"
+            do = f"mv {quote(str(path))}/* {quote(str(place))}/ if messages are in it"
+            yield Finding("note", f"{path} is a directory, and ignored", why, do)
 
 
 def _forgotten(path: Path) -> bool:

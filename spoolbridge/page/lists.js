@@ -9,6 +9,9 @@ export function drawFindings(list, picture) {
 }
 
 export function drawFailures(list, picture, retry, may) {
+  const more = picture.failed - picture.failures.length;
+  say(find("#failures-more span"), `and ${more.toLocaleString("en")} older: `);
+  find("#failures-more").hidden = more <= 0;
   keep(list, picture.failures, (each) => `${each.channel}/${each.file}`, (each) => makeFailure(each, retry), (item, each) => {
     say(find(".where", item), each.channel ? ` in #${each.channel}, ${ago(each.at, picture.at)}` : `, ${ago(each.at, picture.at)}`);
     find("button", item).hidden = !may || !each.channel;

@@ -24,7 +24,7 @@ from spoolbridge.spool import Spool
 
 SHOWN = 12  # entries of a channel in one state
 MESSAGES = 8  # each way
-FAILURES = 40
+FAILURES = 12  # of all channels; the newest, for what is below them is looked for as well
 _COUNTED = 20_000  # names of a drop box that are counted
 _LOOKED_AT = 2000  # and of those the ones that are looked at, for the oldest of them
 _READ = 4096  # bytes of a sent message
@@ -125,7 +125,7 @@ class Looks:
         count = 0
         with suppress(OSError), self._spool.at(f"{state}/{channel}") as at, os.scandir(at) as children:
             for child in islice(children, _COUNTED):
-                if not ready.ignored(child.name):
+                if ready.is_entry(child):
                     count += 1
                     if count <= _LOOKED_AT:
                         with suppress(OSError):

@@ -73,13 +73,12 @@ function draw() {
 
 function figures(now) {
   const waiting = count("outgoing") + count("sending");
-  const failed = picture.failures.length < 40 ? picture.failures.length : Math.max(40, count("failed"));
   const rate = (value) => value.toLocaleString("en", { maximumFractionDigits: value < 10 ? 1 : 0 });
   figure("sent", rate(picture.rates.sent));
   figure("filed", rate(picture.rates.filed));
   figure("waiting", waiting.toLocaleString("en"));
   figure("oldest", picture.oldest === null ? "nothing" : `the oldest for ${span(Math.max(1, now - picture.oldest))}`);
-  figure("failed", failed.toLocaleString("en")).classList.toggle("some", failed > 0);
+  figure("failed", picture.failed.toLocaleString("en")).classList.toggle("some", picture.failed > 0);
 }
 
 const count = (state) => picture.channels.reduce((sum, channel) => sum + channel[state].count, 0);

@@ -219,8 +219,11 @@ def test_a_name_that_is_ignored(
     now = time.time() + 61
     monkeypatch.setattr(time, "time", lambda: now)
     running()
-    what = [f"{box / name} is ignored" for name in ("folder", "note.tmp")]
-    expected = [("note", each, "rename it if it is a message") for each in what]
+    up = f"mv {box}/folder/* {box}/ if messages are in it"
+    expected = [
+        ("note", f"{box}/folder is a directory, and ignored", up),
+        ("note", f"{box}/note.tmp is ignored", "rename it if it is a message"),
+    ]
     assert expected == sorted(found(doctor.offline(settings)))
 
 

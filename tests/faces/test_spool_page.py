@@ -169,6 +169,21 @@ async def test_a_failed_entry_is_retried_from_the_page(demo: Demo, page: Page) -
     assert b"mended by hand\n" in contents(demo.spool, "sent").values()
 
 
+async def test_many_failures_leave_room_for_the_rest(demo: Demo, page: Page) -> None:
+    """The newest are shown, and how many there are besides; what was said both ways is not below hundreds."""
+    for number in range(30):
+        drop(demo, "mayor-bridge", f"many-{number}", "Spoolbridge: 1\nRepy-To: 12\n\nx\n")
+    await expect(page.locator("#failures-more")).to_contain_text(
+        "older: spoolbridge failed list", timeout=SOON
+    )
+    failed = demo.spool / "failed"
+    await until(lambda: len(list(failed.glob("mayor-bridge/*.why"))) == 30)
+    total = len([path for path in failed.glob("*/*") if path.suffix != ".why"])
+    await expect(page.locator("[data-figure=failed]")).to_have_text(str(total), timeout=SOON)
+    await expect(page.locator("#failures-more")).to_contain_text(f"and {total - 12} older: ", timeout=SOON)
+    await expect(page.locator(".failures li")).to_have_count(12)
+
+
 async def test_the_key_is_not_left_in_the_address(demo: Demo, page: Page) -> None:
     """Not in the address, nor in the history: only in this tab."""
     key = demo.page.partition("#key=")[2]

@@ -129,6 +129,25 @@ def test_a_spool_that_somebody_holds(spool: Spool) -> None:
         assert looked(spool)["held_by"] is None  # its last word is said, and it is about to end
 
 
+def test_what_failed_without_a_channel_is_counted(spool: Spool) -> None:
+    """The total is what `failed list` shows; a channel that is called nothing is not made up for it."""
+    (spool.root / "failed" / f"{OLD}.stray").write_text("hi")
+    (spool.root / "failed" / f"{OLD}.stray.why").write_text("dropped directly")
+    found = looked(spool)
+    assert (1, {}) == (found["totals"]["failed"], found["channels"])
+
+
+def test_a_folder_in_a_drop_box_does_not_wait(spool: Spool) -> None:
+    """It is left alone for good, so it neither counts nor grows old; a bundle does."""
+    box = spool.root / "outgoing" / "vgt"
+    (box / "folder").mkdir(parents=True)
+    told = looked(spool)["channels"]["vgt"]
+    assert (0, None) == (told["waiting"], told["oldest"])
+    (box / "note.msg").mkdir()
+    told = looked(spool)["channels"]["vgt"]
+    assert (1, (box / "note.msg").stat().st_ctime) == (told["waiting"], told["oldest"])
+
+
 def test_every_channel_on_hold(spool: Spool) -> None:
     """Told once, and not of each channel."""
     for channel in ("a", "b"):

@@ -407,7 +407,7 @@ class TestLooking:
     """Counts and sweeps."""
 
     def test_counts(self, spool: Spool) -> None:
-        """By state and channel; of `sent/` the newest day; nothing that is ignored."""
+        """By state and channel; of `sent/` the newest day; nothing that is ignored, and no folder."""
         for place in ("outgoing/villa", "sending/villa", "failed/villa", "sent/villa/2026-11-21",
                       "sent/villa/2026-11-22", "sent/vgt"):  # fmt: skip
             (spool.root / place).mkdir(parents=True)
@@ -415,6 +415,7 @@ class TestLooking:
                 for name in ("a", "b", "a.why", ".hidden"):
                     (spool.root / place / name).write_bytes(b"x")
         (spool.root / "sent" / "villa" / "2026-11-22" / "c").write_bytes(b"x")
+        (spool.root / "outgoing" / "villa" / "folder").mkdir()
         two = {"villa": 2}
         expected = {"outgoing": two, "sending": two, "sent": {"villa": 3, "vgt": 0}, "failed": two}
         assert expected == spool.counts()
