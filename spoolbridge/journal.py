@@ -29,7 +29,7 @@ from spoolbridge.outgoing import Form
 
 __all__ = ["FILE", "KEY_HOLDS", "POISON", "History", "Journal", "PartHistory", "fold", "lookup", "read"]
 
-LARGEST = 2 << 20  # bytes of one file; to read as many takes a start 0.2 s
+LARGEST = 512 << 10  # bytes of one file: what a start reads, and what is kept in memory of a busy day
 KEY_HOLDS = 24 * 3600.0  # seconds for which a Dedupe-Key stands for its message
 _AHEAD = 24 * 3600.0  # seconds by which the clock that made an ID may have been ahead
 _SET_BACK = 3600.0  # seconds by which ours may have been set back since

@@ -22,8 +22,8 @@ def picture(parts: Parts, seen: Seen, health: Health) -> Picture:
     """The spool and the service as they stand. Times are unix seconds, ids and names are texts.
 
     `channels` is each channel with its counts, its newest entries by state, and what is said of it;
-    `failures` are the newest of `failed`; `hour` the last hour in slots of `slot` seconds, oldest first: when it
-    began, sent, failed, filed, backlog, and the latency that half and 95 % of its messages stayed within.
+    `failures` are the newest of `failed`; `hour` the last hour in slots of `slot` seconds, oldest first: when
+    it began, sent, failed, filed, backlog, and the latency that half and 95 % of its messages stayed within.
     """
     told = bulletin.facts(parts)
     metrics, said = parts.metrics, told["channels"]

@@ -14,7 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from spoolbridge import asks, channels, choices
+from spoolbridge import asks, channels, choices, identity
 from spoolbridge.errors import SpoolbridgeError
 from spoolbridge.spool import Spool
 from tests.soak.ledger import Entry
@@ -106,13 +106,15 @@ class Town:
     def _by_id(self, channel: str, text: str = "", entry: Entry | None = None) -> None:
         """The six acts, as the MCP tool and `send` have them."""
         entry = entry or self._entry(channel)
-        self._spool.drop(channel, (text or self._text(entry)).encode(), name=f"o{entry.number}.txt")
+        made = self._spool.drop(channel, (text or self._text(entry)).encode(), name=f"o{entry.number}.txt")
+        entry.wall = identity.time_of(made.id)  # its place: IDs go on where a clock was set back
         self._ledger.drop(entry)
 
     def _bundle(self, channel: str) -> None:
         entry = self._entry(channel)
         files = {"log.txt": os.urandom(8).hex().encode() * 100, "chart.png": self._dice.randbytes(3000)}
-        self._spool.drop(channel, self._text(entry).encode(), name=f"o{entry.number}", files=files)
+        made = self._spool.drop(channel, self._text(entry).encode(), name=f"o{entry.number}", files=files)
+        entry.wall = identity.time_of(made.id)
         self._ledger.drop(entry)
 
     def _long(self, channel: str) -> None:
