@@ -160,7 +160,8 @@ class Asker:
     async def _settle(self, answer: Answer) -> None:
         decided = await in_thread(asks.settle, self._spool, answer)
         how = f"by a {decided.how} of user {decided.author_id}" if decided.how else decided.reason
-        log.info("question %s %s %s", decided.id, decided.status.replace("_", " "), how)
+        words = " ".join(filter(None, (decided.status.replace("_", " "), how)))
+        log.info("question %s %s", decided.id, words)
         await self._show(decided)
 
     # -- the steps of a question that is not decided ---------------------------------------------------

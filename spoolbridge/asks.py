@@ -153,9 +153,8 @@ def wait_for(
             raise problem or _no_question(ask_id)
         left = question.deadline + GRACE - clock()
         if left <= 0:
-            return Answer(
-                ask_id, TIMED_OUT, clock(), reason="nobody says what came of it: does the service run?"
-            )
+            reason = "no service has looked for an answer; see: spoolbridge status"
+            return Answer(ask_id, TIMED_OUT, clock(), reason=reason)
         left = left if end is None else min(left, end - clock())
         if left <= 0:
             return None

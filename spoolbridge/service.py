@@ -210,7 +210,7 @@ async def _built(
     settings: Settings, report: Callable[[IncomingMessage], None], *, once: bool
 ) -> AsyncIterator[Parts]:
     if not settings.token:
-        raise SettingsError("no bot token", "put DISCORD_BOT_TOKEN=… into .env, or try: spoolbridge demo")
+        raise SettingsError("no bot token", "spoolbridge init asks for it; without one: spoolbridge demo")
     async with AsyncExitStack() as stack:
         spool = Spool.create(settings.spool)
         stack.callback(spool.close)

@@ -111,7 +111,8 @@ def with_client(ask: Callable[[DiscordClient, Settings], Coroutine[Any, Any, _T]
 
     settings = load_settings()
     if not settings.token:
-        raise SettingsError("no bot token", "put DISCORD_BOT_TOKEN=… into .env")
+        do = "spoolbridge init asks for it, or put DISCORD_BOT_TOKEN=… into .env"
+        raise SettingsError("no bot token", do)
 
     async def asking() -> _T:
         async with DiscordClient(settings.token, api_url=settings.api_url) as client:

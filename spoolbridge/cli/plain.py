@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from spoolbridge.cli import ending
+
+if TYPE_CHECKING:
+    from spoolbridge.spool import Spool
 
 WAIT = 30.0  # seconds
 QUEUED = 75  # EX_TEMPFAIL: neither sent nor failed yet
@@ -124,7 +128,26 @@ def post(
         entry = sending.wait_for(spool, entry, seconds=wait)
     sys.stdout.write(f"{sending.sentence(entry)}\n")
     sys.stdout.flush()
-    return 0 if wait is None else _CODES.get(entry.state, QUEUED)
+    if wait is None:
+        return 0
+    if entry.state not in _CODES and not _is_served(spool):
+        sys.stderr.write("no service runs here that would send it; start it with: spoolbridge run\n")
+    return _CODES.get(entry.state, QUEUED)
+
+
+def _is_served(spool: Spool) -> bool:
+    """Whether a service runs, as far as this process may look: only who may see that none does is told so."""
+    import os
+
+    from spoolbridge import status
+
+    if not os.access(spool.root / "state", os.R_OK | os.X_OK):
+        return True
+    try:
+        snapshot = status.snapshot(spool, status.read(spool))
+    except OSError:
+        return True
+    return bool(snapshot["running"] or snapshot["held_by"])
 
 
 def is_piped() -> bool:

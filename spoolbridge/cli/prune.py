@@ -38,7 +38,7 @@ def prune(dry_run: bool, verbose: bool, as_json: bool) -> None:
     else:
         for kind in KINDS:
             click.echo(f"{kind:<12} {tally.count[kind]:>9,} {_told(tally.size[kind]):>10}")
-        click.echo("nothing was removed" if dry_run else "removed")
+        click.echo("this would go now; nothing was removed" if dry_run else "removed")
     for path, why in tally.troubles:
         click.echo(f"spoolbridge: {one_line(path)} cannot be removed: {why}", err=True)
     raise click.exceptions.Exit(int(bool(tally.troubles)))

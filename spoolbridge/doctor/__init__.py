@@ -21,7 +21,8 @@ _LEVELS = ("error", "warning", "note")
 
 def offline(settings: Settings) -> list[Finding]:
     """What the files tell, without a word to Discord."""
-    found = [*configuration.examine(settings), *machine.examine(), *agents.examine(settings)]
+    served = service.runs(settings.spool)
+    found = [*configuration.examine(settings, served=served), *machine.examine(), *agents.examine(settings)]
     if lost := [*disk.missing(settings.spool)]:
         return [*found, *lost]
     try:

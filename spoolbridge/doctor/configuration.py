@@ -17,9 +17,13 @@ from spoolbridge.settings import Settings
 _AS_LISTED = "name it as `spoolbridge channels list` does, or see SPOOLBRIDGE_POLL"
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
-    if not settings.token:
-        do = "put DISCORD_BOT_TOKEN=… into .env and: chmod 600 .env"
+def examine(settings: Settings, *, served: bool) -> Iterator[Finding]:
+    """`served`: a service runs, so that it has a token, whether or not this user may see it."""
+    if not settings.token and served:
+        why, do = "Discord was not asked; the service that runs has one", "say it as the service's user"
+        yield Finding("note", "no bot token for this user", why, do)
+    elif not settings.token:
+        do = "spoolbridge init asks for it; or put DISCORD_BOT_TOKEN=… into .env and: chmod 600 .env"
         yield Finding("error", "no bot token", "the service cannot log in", do)
     for directory in (Path.cwd(), *([settings.town / "settings"] if settings.town else [])):
         path = directory / ".env"

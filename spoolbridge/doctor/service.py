@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from spoolbridge import __version__, status
+from spoolbridge.errors import SpoolbridgeError
 from spoolbridge.findings import Finding
 from spoolbridge.spool import Spool
 from spoolbridge.watcher import Watcher
@@ -23,6 +25,17 @@ _MANY_REFUSED = 250
 _BLIND = "no file system events"
 #: What watchdog calls a limit of inotify(7), and what lifts it.
 _LIMITS = {"watch limit": "max_user_watches=524288", "instance limit": "max_user_instances=1024"}
+
+
+def runs(root: Path) -> bool:
+    """Whether a service runs on the spool there, as far as this user may look."""
+    with suppress(SpoolbridgeError, OSError):
+        spool = Spool(root)
+        try:
+            return bool(status.snapshot(spool, status.read(spool))["running"])
+        finally:
+            spool.close()
+    return False
 
 
 def examine(spool: Spool) -> Iterator[Finding]:

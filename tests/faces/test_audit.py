@@ -1009,7 +1009,8 @@ def test_a_time_that_is_none(text: str) -> None:
 
 def test_without_a_spool_or_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line each, with what to do; no spool is made."""
-    assert (1, "", "spoolbridge: no bot token; put DISCORD_BOT_TOKEN=… into .env\n") == said()
+    do = "spoolbridge init asks for it, or put DISCORD_BOT_TOKEN=… into .env"
+    assert (1, "", f"spoolbridge: no bot token; {do}\n") == said()
     monkeypatch.setenv("DISCORD_BOT_TOKEN", "x")
     code, out, err = said()
     assert (1, "", True) == (code, out, err.startswith(f"spoolbridge: no spool at {tmp_path / 'spool'}; "))

@@ -368,7 +368,7 @@ async def test_a_refused_token(town: Town) -> None:
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
-        ({"env": {"DISCORD_BOT_TOKEN": ""}}, "no bot token; put DISCORD_BOT_TOKEN=… into .env, or try: "),
+        ({"env": {"DISCORD_BOT_TOKEN": ""}}, "no bot token; spoolbridge init asks for it; without one: "),
         ({"channels": None}, "no channels file at "),
         ({"format": 2}, "a newer spoolbridge (format 2) has served this spool; upgrade this one"),
     ],

@@ -254,7 +254,7 @@ def test_waiting_ends_although_no_service_runs(spool: Spool, clock: FakeClock) -
     asked = ask(spool, clock, timeout=600)
     found = asks.wait_for(spool, asked.id, clock=clock, sleep=_moving(clock))
     assert found is not None
-    assert (TIMED_OUT, True) == (found.status, "does the service run?" in found.reason)
+    assert (TIMED_OUT, True) == (found.status, "see: spoolbridge status" in found.reason)
     assert asked.deadline + GRACE == pytest.approx(clock())
 
 
