@@ -8,11 +8,11 @@ message's text. What it says is masked and harmless to a terminal.
 from __future__ import annotations
 
 import heapq
-import json
 import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import datetime
 
 from spoolbridge import failures, handed, identity, ready
 from spoolbridge.channels import Registry
@@ -153,14 +153,14 @@ class Chronicle:
 
     def _removed(self, wanted: Callable[[Record], bool]) -> Iterator[Event]:
         """What operators dropped for good."""
-        with suppress(FileNotFoundError), open(self._spool.root / "failed" / failures.DROPPED, "rb") as lines:
-            for line in lines:
-                with suppress(ValueError, TypeError, KeyError):
-                    record = json.loads(line)
-                    if wanted(record):
-                        what = f"removed for good by {one_line(str(record['by']))}"
-                        channel = str(record["channel"])
-                        yield Event(float(record["at"]), str(record["id"]), channel, "dropped", what)
+        for record in failures.dropped(self._spool):
+            with suppress(ValueError, TypeError, KeyError, OverflowError, OSError):
+                at = float(record["at"])
+                datetime.fromtimestamp(at)  # others can write there: what is no time cannot be told as one
+                if wanted(record):
+                    what = f"removed for good by {one_line(str(record['by']))}"
+                    channel = str(record["channel"])
+                    yield Event(at, str(record["id"]), channel, "dropped", what)
 
     def _outbound(self, since: float) -> Iterator[Event]:
         for record in records(self._spool, day_of(since - _DAY)):
@@ -207,7 +207,9 @@ class Chronicle:
                         read = box == "cur" and (":2," not in name or "S" in name.partition(":2,")[2])
                         what = f"filed as {place}/{name}, and {'read' if read else 'not read yet'}"
                         facts = {"file": str(path), "read": read}
-                        yield Event(path.lstat().st_mtime, str(message_id), channel, "incoming", what, facts)
+                        with suppress(FileNotFoundError):  # its reader was quicker
+                            at = path.lstat().st_mtime
+                            yield Event(at, str(message_id), channel, "incoming", what, facts)
 
     def _listed(self, delivery: str, message_id: int) -> int | None:
         """The channel or thread that it was handed over from; None: it was not, or that is forgotten."""

@@ -256,4 +256,13 @@ def _for_a_shell(path: Path) -> str:
 
 def one_line(text: str) -> str:
     """The text for a log or a `.why`: in one line, without what moves a cursor, secrets masked."""
-    return leaks.mask(" ".join("".join(each if each.isprintable() else " " for each in text).split()))
+    return leaks.mask(" ".join(_printable(text).split()))
+
+
+def shown(line: str) -> str:
+    """As `one_line`, with its spaces as they are."""
+    return leaks.mask(_printable(line))
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else " " for each in text)

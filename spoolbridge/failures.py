@@ -7,6 +7,7 @@ process: of two that want the same entry one has it and the other is told, and n
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -19,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spoolbridge import atomic, identity, leaks, ready
 from spoolbridge.claim import one_line
@@ -30,6 +31,7 @@ from spoolbridge.spool import Spool
 DROPPED = ".dropped.jsonl"  # in failed/: a line for each entry that was removed for good
 
 _LONGEST_WHY = 1 << 16  # bytes
+_LONGEST_LINE = 1 << 14  # bytes, of DROPPED
 _SHOWN_BYTES = 4096
 _SHOWN_LINES = 20
 _SHOWN_LINE = 200  # characters
@@ -164,6 +166,28 @@ def drop(spool: Spool, failure: Failure, *, now: float | None = None) -> None:
             atomic.remove(doomed, at=tmp)
 
 
+def dropped(spool: Spool) -> Iterator[dict[str, Any]]:
+    """What was removed for good, as it is written down: who may write to `failed/` can have written anything.
+
+    Raises OSError where it may not be read.
+    """
+    with suppress(FileNotFoundError), spool.at("failed") as failed:
+        try:
+            fd = os.open(DROPPED, _OPEN, dir_fd=failed)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return
+            raise
+        with open(fd, "rb") as lines:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                return
+            while line := lines.readline(_LONGEST_LINE):
+                with suppress(ValueError, RecursionError):
+                    record = json.loads(line)
+                    if isinstance(record, dict):
+                        yield record
+
+
 def excerpt(failure: Failure) -> list[str]:
     """The first lines of what it says, harmless to a terminal, secrets masked; of a bundle also its files."""
     try:
@@ -242,7 +266,7 @@ def _note(spool: Spool, failure: Failure, at: float) -> None:
         "at": round(at, 3), "kind": "dropped", "id": failure.id, "channel": failure.channel,
         "name": failure.name, "reason": failure.reason, "by": _user(os.getuid()),
     }  # fmt: skip
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with spool.at("failed") as failed:
         fd = os.open(DROPPED, flags, 0o660, dir_fd=failed)
         try:
@@ -254,10 +278,6 @@ def _note(spool: Spool, failure: Failure, at: float) -> None:
 def _why(spool: Spool, place: str, name: str) -> str:
     try:
         with spool.at(place) as at:
-            fd = os.open(name + WHY, _OPEN, dir_fd=at)
-            try:
-                return atomic.read_bounded(fd, _LONGEST_WHY).decode("utf-8", "replace")
-            finally:
-                os.close(fd)
+            return atomic.head(name + WHY, _LONGEST_WHY, at=at).decode("utf-8", "replace")
     except OSError:
         return ""

@@ -6,9 +6,11 @@ Read means what it means to every mail program: in `cur/` with the flag S, moved
 
 from __future__ import annotations
 
+import errno
 import heapq
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spoolbridge.errors import NoMessageError
+from spoolbridge.rendering import one_line, printable
 from spoolbridge.spool import Spool
 
 _QUOTED = 100  # characters of a message that is gone
@@ -165,7 +168,7 @@ def _load(message_id: int, channel: str, path: Path, read: bool) -> Received:
     import email.policy
 
     # From text, for the parser of bytes shows a name beyond ASCII as surrogates.
-    text = path.read_text("utf-8", "replace")
+    text = _content(path).decode("utf-8", "replace").replace("\r\n", "\n")
     mail = email.message_from_string(text, policy=email.policy.default.clone(utf8=True))
     thread, author = (str(mail.get(f"X-Discord-{each}-Id", "")) for each in ("Thread", "Author"))
     sender = mail["From"]
@@ -175,10 +178,20 @@ def _load(message_id: int, channel: str, path: Path, read: bool) -> Received:
         channel or str(mail.get("List-Id", "")).partition(" <")[0],
         path,
         read,
-        author=sender.addresses[0].display_name if sender and sender.addresses else "",
-        date=str(mail.get("Date", "")),
+        author=one_line(sender.addresses[0].display_name if sender and sender.addresses else ""),
+        date=one_line(str(mail.get("Date", ""))),
         thread_id=int(thread) if thread.isdigit() else None,
-        text=body.get_content().rstrip("\n") if body else "",
+        text=printable(body.get_content()).rstrip("\n") if body else "",
         attachments=tuple(str(each) for each in mail.get_all("X-Attachment", [])),
         author_id=int(author) if author.isdigit() else None,
     )
+
+
+def _content(path: Path) -> bytes:
+    """Of a regular file, and of nothing else: who may write to a Maildir must not have others read for him
+    through a link, or wait at a pipe. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "it is no file", str(path))
+        return file.read()

@@ -26,6 +26,7 @@ DIRECTORIES = (*STATES, "incoming", "attachments", "tmp", "state")
 README = "README.md"
 HOLD = ".hold"  # in outgoing/, or in a channel of it: nothing more is claimed there
 _STATE_MODE = 0o2750
+_LONGEST_REASON = 1 << 14  # bytes
 _STALE = 36 * 3600  # seconds; a writer gives up after 24 h, its leavings in tmp/ go 12 h later (maildir(5))
 
 
@@ -255,8 +256,9 @@ class Spool:
                 with self.at("state") as at:
                     known = journal.lookup(at, entry_id)
             elif state == "failed":
-                first = (self.root / place / (name + WHY)).read_text("utf-8", "replace").partition("\n")[0]
-                known = {"reason": first.partition("  ")[2]}
+                with self.at(place) as at:
+                    first = atomic.head(name + WHY, _LONGEST_REASON, at=at).partition(b"\n")[0]
+                known = {"reason": first.decode("utf-8", "replace").partition("  ")[2]}
         return Entry(entry_id, rest.partition("/")[0], name, state, self.root / place / name, **known)
 
 

@@ -19,9 +19,9 @@ def of(command: Callable[[], int]) -> int:
     try:
         return command()
     except SpoolbridgeError as error:
-        from spoolbridge import leaks
+        from spoolbridge.claim import one_line
 
-        sys.stderr.write(f"spoolbridge: {leaks.mask(str(error))}\n")  # it may quote a setting, or a line
+        sys.stderr.write(f"spoolbridge: {one_line(str(error))}\n")  # it may quote a setting, a line, a name
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("\n")  # behind the ^C that the terminal shows

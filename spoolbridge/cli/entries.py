@@ -49,7 +49,7 @@ def failed_list(channel: str | None, reason: str, since: float | None, as_json: 
 
     none = True
     for each in failures.failures(spool, wanted=_wanted(settings, spool, channel, reason, since)):
-        click.echo(as_json_text(each.as_json()) if as_json else f"{_shown(each)}  {each.reason}")
+        click.echo(as_json_text(each.as_json()) if as_json else _listed(each))
         none = False
     if none and not as_json:
         click.echo(_NONE, err=True)
@@ -66,9 +66,11 @@ def failed_show(entry: str) -> None:
     """
     _, spool = open_spool()
     from spoolbridge import failures
+    from spoolbridge.claim import shown
 
     found = failures.find(spool, entry)
-    click.echo(f"{found.path}\n{found.why}".rstrip())
+    for line in map(shown, (str(found.path), *found.why.splitlines())):
+        click.echo(line)
     for line in ("", *failures.excerpt(found)):
         click.echo(f"  {line}".rstrip())
 
@@ -128,7 +130,7 @@ def failed_drop(yes: bool, **selection: Any) -> None:
         if plain.is_piped():
             raise click.UsageError("nobody is there to ask; say --yes")
         for each in found:
-            click.echo(f"{_shown(each)}  {each.reason}")
+            click.echo(_listed(each))
         click.confirm(f"Remove {len(found)} for good?", abort=True)
 
     def dropped(failure: Failure) -> str:
@@ -168,16 +170,24 @@ def _chosen(
 
 def _each(found: list[Failure], act: Callable[[Failure], str]) -> None:
     """Do it to each of them and say so; what cannot be done stops nothing else, and the end is 1 then."""
+    from spoolbridge.claim import one_line
+
     refused = []
     for each in found:
         try:
-            click.echo(act(each))
+            click.echo(one_line(act(each)))
         except SpoolError as error:
             refused.append(error)
     for reason in refused:
-        click.echo(f"spoolbridge: {reason}", err=True)
+        click.echo(f"spoolbridge: {one_line(str(reason))}", err=True)
     if refused:
         raise click.exceptions.Exit(1)
+
+
+def _listed(failure: Failure) -> str:
+    from spoolbridge.claim import one_line
+
+    return f"{_shown(failure)}  {one_line(failure.reason)}"  # a reason is a file that others can write too
 
 
 def _shown(failure: Failure) -> str:
@@ -279,8 +289,10 @@ def log(reference: str | None, since: float, channel: str | None, as_json: bool)
 
 
 def _about(events: list[Event]) -> str:
+    from spoolbridge.claim import one_line
+
     channels = dict.fromkeys(each.channel for each in events if each.channel)
-    return f"{events[0].id} in {', '.join(channels) or 'no channel'}"
+    return one_line(f"{events[0].id} in {', '.join(channels) or 'no channel'}")
 
 
 def _line(event: Event, *, named: bool) -> str:
@@ -290,7 +302,7 @@ def _line(event: Event, *, named: bool) -> str:
 
     at = "now" if event.at is None else f"{datetime.fromtimestamp(event.at):%Y-%m-%d %H:%M:%S}"
     place = f"{one_line(event.channel)}/" if event.channel else ""
-    return f"{at:<19}  {f'{place}{event.id}  ' if named else ''}{event.what}"
+    return f"{at:<19}  {f'{place}{event.id}  ' if named else ''}{one_line(event.what)}"
 
 
 COMMANDS = (failed, pause, resume, log)

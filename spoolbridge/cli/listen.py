@@ -125,8 +125,9 @@ def _in_a_line(message: Received, path: Path) -> str:
     from spoolbridge.rendering import one_line
 
     # Without direction marks, which could show the path as another.
-    author, text = (one_line(each, len(each) + 1) for each in (message.author, message.text))
-    return f"{message.channel}  {author}: {text}  {path}"
+    told = (message.channel, message.author, message.text, str(path))
+    channel, author, text, place = (one_line(each, len(each) + 1) for each in told)
+    return f"{channel}  {author}: {text}  {place}"
 
 
 def _as_context(messages: Sequence[Received], *, mark_read: bool, err: bool = False) -> None:
@@ -147,8 +148,11 @@ def _show_received(message: Received, path: Path, as_json: bool) -> None:
     if as_json:
         click.echo(as_json_text({"attachments": [], **message.told(), "file": str(path)}))
         return
+    from spoolbridge.rendering import one_line
+
     mark = " " if message.read else "•"
-    click.echo(f"{mark} {message.channel}  {message.author}  {message.date}  {path}")
+    head = (message.channel, message.author, message.date, str(path))
+    click.echo(f"{mark} {'  '.join(one_line(each, len(each) + 1) for each in head)}")
     click.echo("    " + message.text.replace("\n", "\n    ") + "\n")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import os
+import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -160,7 +161,8 @@ class Looks:
                 for each in inbox.newest(self._spool, channel, MESSAGES):
                     # What a reader has made of a file hides no other.
                     with suppress(OSError, ValueError, LookupError):
-                        if each.path.stat(follow_symlinks=False).st_size <= _LARGEST_MAIL:
+                        status = each.path.stat(follow_symlinks=False)
+                        if stat.S_ISREG(status.st_mode) and status.st_size <= _LARGEST_MAIL:
                             said += map(_said, inbox.loaded([each]))
             return said
 

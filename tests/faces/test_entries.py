@@ -271,6 +271,49 @@ def test_show_is_harmless_to_a_terminal(file: Path, spool: Spool) -> None:
     assert ["[2Jgone abc", "ghp_…", "last"] == [line.strip() for line in shown(path)]
 
 
+def test_names_and_reasons_are_harmless_to_a_terminal(file: Path, spool: Spool) -> None:
+    """Channels are directories that anybody may make, and a reason is a file that the group may write."""
+    escape = "\x1b]0;x\x07\x1b[2J\u202e"
+    path = spool.root / "failed" / f"c{escape}" / f"{ENTRY}.na{escape}me"
+    path.parent.mkdir()
+    path.write_text("text")
+    reason = f"2026-11-22T05:55:02Z  why{escape}\nRetry: {escape}"
+    (path.parent / f"{path.name}{identity.WHY}").write_text(reason)
+    (spool.root / "failed" / DROPPED).write_text(
+        json.dumps({"at": 1.0, "id": f"{ENTRY[:-1]}8", "channel": escape, "by": escape})
+    )
+    for words in (
+        ["failed", "list"], ["failed", "show", ENTRY], ["log", ENTRY], ["log", f"{ENTRY[:-1]}8"],
+        ["failed", "retry", ENTRY], ["failed", "retry", ENTRY], ["failed", "drop", f"{ENTRY}\x1b", "--yes"],
+    ):  # fmt: skip
+        ended = said(*words)
+        text = f"{ended.out}{ended.err}".replace("\n", "")
+        assert (True, True) == (text.isprintable(), bool(text)), words
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"at": NaN}', '{"at": 1e300}', "[]", "{}", '"x'])
+def test_a_list_of_what_was_dropped_that_others_wrote(spool: Spool, line: str) -> None:
+    """Whatever stands in it, the lines that can be told are, and it is no bug."""
+    good = {"at": time.time(), "id": ENTRY, "channel": "vgt", "by": "nic"}
+    wrong = line.replace("}", ', "id": "x", "channel": "vgt", "by": "x"}') if "at" in line else line
+    (spool.root / "failed" / DROPPED).write_text(f"{wrong}\n{json.dumps(good)}\n")
+    ended = said("log", "--since", "1h")
+    assert (0, "", 1) == (ended.code, ended.err, ended.out.count("removed for good by nic"))
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "link"])
+def test_a_list_of_what_was_dropped_that_is_no_file(
+    file: Path, spool: Spool, make: Callable[[Path], None]
+) -> None:
+    """Nobody waits at a pipe that somebody put in its place, with every operator's lock in his hand."""
+    make(spool.root / "failed" / DROPPED)
+    path = fail(spool)
+    assert 0 == said("log").code
+    assert 0 == said("failed", "drop", path.name, "--yes").code
+    assert not path.exists()
+
+
 def test_show_of_much(file: Path, spool: Spool) -> None:
     """The beginning, and how much there is."""
     path = fail(spool)

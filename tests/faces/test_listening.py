@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -209,6 +209,32 @@ def test_no_text_reaches_beyond_its_place_in_a_line(spool: Spool) -> None:
         line = process.stdout.readline()
     assert line.endswith(f"  {path}\n")
     assert line[:-1].isprintable()
+
+
+@pytest.mark.parametrize("words", ["inbox", "inbox --json", "inbox --hook", "wait --unread"])
+def test_a_file_that_the_bridge_did_not_write(spool: Spool, words: str) -> None:
+    """Who shares the Maildir can put anything there: no escape of it acts on the terminal."""
+    path = said(spool, 1, "one")
+    escape = "\x1b]0;x\x07\x1b[2J"
+    path.write_text(f"From: N{escape} <1@discord>\nDate: now{escape}\n\na{escape}\r\nb{escape}\n")
+    ended = run(spool, *words.split())
+    assert (0, True) == (ended.code, ended.out.replace("\n", "").isprintable())
+
+
+@pytest.mark.parametrize("words", [("inbox",), ("inbox", "--hook"), ("wait", "--unread")])
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to(path.parents[3] / "x")])
+def test_a_message_that_is_no_file(
+    spool: Spool, words: tuple[str, ...], make: Callable[[Path], None]
+) -> None:
+    """Nobody waits at a pipe, nor reads for another through his link."""
+    (spool.root / "x").write_text("From: x <1@discord>\n\nnobody else's\n")
+    path = said(spool, 1, "one")
+    path.unlink()
+    make(path)
+    said(spool, 2, "two")
+    ended = run(spool, *words)
+    assert (0, True) == (ended.code, "[this message cannot be read: " in ended.out)
+    assert (True, False) == ("two\n" in ended.out, "nobody else's" in ended.out)
 
 
 @pytest.mark.parametrize("words", [("inbox",), ("inbox", "--hook"), ("wait", "--unread")])

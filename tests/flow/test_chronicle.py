@@ -146,6 +146,26 @@ async def test_lately_in_one_channel(bridge: Bridge) -> None:
     assert of_second == [(e.channel, e.id, e.kind) for e in chronicle.lately(since, "general")]
 
 
+def test_a_message_that_is_read_meanwhile(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its reader moves the file between two looks: it is told where it lies then, and is no bug."""
+    boxes = {box: spool.root / "incoming" / "vgt" / box for box in ("new", "cur")}
+    for box in boxes.values():
+        box.mkdir(parents=True)
+    name = f"1.D{snowflake_at(1.7e9)}.discord"
+    (boxes["new"] / name).write_text("x")
+    names = spool.names
+
+    def listed(place: str) -> list[str]:
+        found = names(place)
+        if place.endswith("/new"):
+            (boxes["new"] / name).rename(boxes["cur"] / f"{name}:2,S")
+        return found
+
+    monkeypatch.setattr(spool, "names", listed)
+    told = words(Chronicle(spool).of(str(snowflake_at(1.7e9))))
+    assert ["written on Discord", f"filed as incoming/vgt/cur/{name}:2,S, and read"] == told
+
+
 def test_what_is_not_known(spool: Spool) -> None:
     """A sentence, for each kind of reference, and a harmless one."""
     chronicle = Chronicle(spool)

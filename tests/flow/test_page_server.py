@@ -350,14 +350,15 @@ def test_what_is_shown_of_a_sent_entry(tmp_path: Path, name: str, data: bytes, s
 
 
 def test_a_mail_that_cannot_be_shown_hides_no_other(tmp_path: Path) -> None:
-    """A huge one, a link, one of another program's making: left out, and the rest is there."""
+    """A huge one, a link, a pipe, one of another program's making: left out, and the rest is there."""
     spool = Spool.create(tmp_path / "spool")
     new = spool.root / "incoming" / "villa" / "new"
     new.mkdir(parents=True)
     head = "From: Nic <1@discord>\nDate: Tue, 24 Nov 2026 01:00:00 +0000\n"
     (new / "1700000001.D101.discord").write_text(f"{head}\nhow is it?\n")
     (new / "1700000002.D102.discord").write_text(f"{head}\n{'x' * 2_000_000}")
-    (new / "1700000003.D103.discord").symlink_to("/nowhere")
+    (new / "1700000003.D103.discord").symlink_to(new / "1700000001.D101.discord")
+    os.mkfifo(new / "1700000005.D105.discord")
     odd = f"{head}Content-Type: text/plain; charset=klingon\n\nqapla\n"
     (new / "1700000004.D104.discord").write_text(odd)
     (new / "notes.txt").write_text("mine")
