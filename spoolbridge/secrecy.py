@@ -10,6 +10,7 @@ after a crash was put there by the service, and must not pass for a retry.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -78,9 +79,16 @@ class Secrecy:
         hint = "take it out and drop it anew; or retry it as it is, and it is posted all the same"
         return Withheld(reason, hint, channel_id, digest)
 
+    def _hides_own(self, data: bytes) -> bool:
+        """Whether our token stands in a file that is no text: an archive, or what Windows writes."""
+        if not self._token or b"\0" not in data:
+            return False
+        return any(self._token.encode(form) in data for form in ("utf-8", "utf-16-le", "utf-16-be"))
+
     def _seen(self, message: OutgoingMessage) -> list[str]:
         """Each secret in words, without its value, the bot's own first."""
         found: list[str] = []
+        found += [f"{_OWN} ({leaks.mask(each.name)})" for each in message.files if self._hides_own(each.data)]
         for place, text in _shown(message):
             if self._token and self._token in text:
                 found.insert(0, f"{_OWN} ({place(text.index(self._token))})")
@@ -109,9 +117,16 @@ def _shown(message: OutgoingMessage) -> Iterator[tuple[_Place, str]]:
             yield _Place(f"the option {key}"), value
     for file in message.files:
         yield _Place("the name of a file"), file.name
-        # Latin-1 takes any byte, and what the shapes are made of is ASCII.
-        text = file.data.decode("latin-1") if b"\0" not in file.data[:_BINARY] else ""
+        text = _text(file.data)
         yield _Place(leaks.mask(file.name), text), text
+
+
+def _text(data: bytes) -> str:
+    """Of a file; empty where it is none."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # what Windows calls text
+        return data[: 2 * LOOKED_AT].decode("utf-16", "replace")
+    # Latin-1 takes any byte, and what the shapes are made of is ASCII.
+    return data.decode("latin-1") if b"\0" not in data[:_BINARY] else ""
 
 
 def _told(leak: Leak, place: str) -> str:

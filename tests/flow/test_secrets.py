@@ -101,6 +101,22 @@ async def test_what_is_no_text_is_not_read(bridge: Bridge) -> None:
     assert "sent" == (await bridge.settled(entry)).state
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+async def test_what_windows_calls_text_is_read(bridge: Bridge, encoding: str) -> None:
+    """`>` of its shell writes UTF-16, which is no reason to let a secret pass."""
+    data = f"\ufeff{SECRET}\r\n".encode(encoding)
+    assert said("line 1 of env.txt") == await held(bridge, bridge.drop(None, files={"env.txt": data}))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+async def test_our_own_token_passes_in_no_archive(bridge: Bridge, encoding: str) -> None:
+    """Whoever sends the working directory as a tar sends `.env` with it."""
+    bridge.posting.secrecy = Secrecy(bridge.journal, OWN, holding=False)
+    data = b"x\0" * 5000 + f"\nDISCORD_BOT_TOKEN={OWN}\n".encode(encoding)
+    entry = bridge.drop(None, files={"all.tar": data})
+    assert "holds the bot's own token (all.tar), which is never posted" == await held(bridge, entry)
+
+
 async def test_other_content_under_the_id_is_looked_at_anew(bridge: Bridge) -> None:
     """Who allowed one text has not allowed another."""
     entry = bridge.drop(f"one {SECRET}")
