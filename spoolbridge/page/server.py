@@ -21,6 +21,7 @@ from importlib import resources
 from socket import socket
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from spoolbridge import failures, identity
 from spoolbridge.errors import SpoolError
@@ -36,6 +37,8 @@ from spoolbridge.waiting import in_thread
 FRESH = 0.4  # seconds for which one look at the spool does for everybody who asks
 _COUNT = 5.0  # seconds between two looks where nobody asks
 _LARGEST = 4096  # bytes of a request's body
+_MOST = 64  # connections at a time; a browser has six
+_IDLE = 30.0  # seconds for which one may say nothing
 _ENDS_WITHIN = 1.0  # seconds that requests under way get when the service ends
 _SCRIPTS = ("page.js", "lanes.js", "charts.js", "lists.js", "parts.js")
 _FILES = {
@@ -64,14 +67,43 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 async def serve(parts: Parts, bound: socket, where: Where, *, key: str) -> None:
     """Answer on a socket that `listen` gave, until cancelled."""
     page = Page(parts, Door(bound, where.host, key=key))
-    runner = web.AppRunner(page.app(), access_log=None, shutdown_timeout=_ENDS_WITHIN, handle_signals=False)
+    runner = web.AppRunner(
+        page.app(), access_log=None, logger=_log_of_bugs(), keepalive_timeout=_IDLE,
+        shutdown_timeout=_ENDS_WITHIN, handle_signals=False,
+    )  # fmt: skip
     await runner.setup()
+    server = runner.server
+    assert server is not None
+
+    def connected() -> asyncio.Protocol:
+        return server() if len(server.connections) < _MOST else _TurnedAway()
+
+    listening = await asyncio.get_running_loop().create_server(connected, sock=bound)
     try:
-        await web.SockSite(runner, bound).start()
         log.info("the page is at %s/", address_of(bound))
         await page.keep_counting()
     finally:
+        listening.close()
         await runner.cleanup()
+
+
+class _TurnedAway(asyncio.Protocol):
+    """One connection too many: the descriptors that more would take are the service's to post with."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.abort()
+
+
+def _log_of_bugs() -> logging.Logger:
+    """Where aiohttp tells of ours; what is no HTTP it would quote, as often as it comes."""
+
+    def is_ours(record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+    told = logging.getLogger(f"{__name__}.http")
+    told.filters = [is_ours]
+    return told
 
 
 class Page:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -367,6 +367,40 @@ def test_a_mail_that_cannot_be_shown_hides_no_other(tmp_path: Path) -> None:
     said = [(each.who, each.text) for each in Looks(spool).look([]).inward if "qapla" not in each.text]
     assert [("Nic", "read before"), ("Nic", "how is it?")] == said
     spool.close()
+
+
+async def test_connections_are_counted(served: Served) -> None:
+    """Whoever can reach the port must not take the files that the service needs to post: there is an end."""
+    port = int(served.url.rpartition(":")[2])
+    held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(server._MOST)]
+    reader, one_more = await asyncio.open_connection("127.0.0.1", port)
+    with suppress(ConnectionError):
+        assert b"" == await reader.read()
+    held[0][1].close()
+    one_more.close()
+
+    async def answers() -> bool:
+        try:
+            return (await served.get("/healthz"))[0] in (200, 503)
+        except aiohttp.ClientError:
+            return False
+
+    while not await answers():  # once the end of the first is noticed
+        await asyncio.sleep(0.01)
+    for _, writer in held[1:]:
+        writer.close()
+
+
+@pytest.mark.parametrize("said", [b"GET / HTTP/9.9\r\n\r\n", b"GET / HTTP/1.1\r\nx\x1b[2J: \x00\r\n\r\n"])
+async def test_what_is_no_http_is_not_logged(
+    served: Served, said: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A line of a stranger's in the log for each that he sends would fill the disk in his words."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(served.url.rpartition(":")[2]))
+    writer.write(said)
+    assert (await reader.read()).startswith(b"HTTP/1.0 400 ")
+    writer.close()
+    assert [] == [each for each in caplog.records if each.name.startswith(("aiohttp", server.__name__))]
 
 
 async def test_a_spool_that_cannot_be_read_is_said(served: Served) -> None:
