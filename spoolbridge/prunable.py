@@ -64,6 +64,21 @@ def plan(spool: Spool, retention: Retention, now: float, *, journal: bool = True
         yield from journal_of(spool, retention.journal, now)
 
 
+def not_after(spool: Spool, now: float) -> float:
+    """That time, or a day behind the newest message that Discord has numbered: a clock that was set years
+    ahead makes nothing old. Where no such message is known, that time. Raises OSError, SpoolError."""
+    days = filter(None, (handed.day_in(name) for name in spool.names(f"state/{handed.DIRECTORY}")))
+    known = [datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp() + DAY for day in days]
+    with spool.at("state") as state:
+        for name in (*(each.name for each in journal_files.dated(state)[-1:]), journal_files.FILE):
+            known += [
+                snowflake_time(each["message"])
+                for each in journal_files.read(state, name, having='"sent"')
+                if each["kind"] == "sent" and each["message"]
+            ]
+    return min(now, max(known) + DAY) if known else now
+
+
 # -- what there is ---------------------------------------------------------------------------------------
 
 

@@ -26,7 +26,7 @@ from spoolbridge.errors import SpoolBusyError, SpoolError
 from spoolbridge.identity import WHY
 from spoolbridge.journal import Journal
 from spoolbridge.journal_files import Dated, day_of
-from spoolbridge.prunable import KINDS, Removal, held, journal_of, plan
+from spoolbridge.prunable import KINDS, Removal, held, journal_of, not_after, plan
 from spoolbridge.rendering import one_line
 from spoolbridge.retention import DAY, Retention
 from spoolbridge.spool import Spool
@@ -75,7 +75,8 @@ async def daily(
     while True:
         tally = Tally()
         try:
-            await _once(spool, retention, journal, clock(), tally)
+            now = await in_thread(not_after, spool, clock())
+            await _once(spool, retention, journal, now, tally)
         except (OSError, SpoolError) as error:
             log.warning("pruning was cut short: %s", error)
         if tally.count:

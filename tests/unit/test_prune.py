@@ -541,6 +541,30 @@ class TestDaily:
                     await work
                 journal.close()
 
+    @pytest.mark.parametrize("told_by", ["the journal", "the lists"])
+    async def test_a_clock_that_is_years_ahead(self, place: Place, told_by: str) -> None:
+        """Makes nothing old: Discord's numbers tell how late it is; what is old by them goes all the same."""
+        clock = FakeClock(place.now + 3650 * DAY)
+        with place.spool.at("state") as state:
+            journal = Journal(state, clock=clock)
+            if told_by == "the journal":
+                journal.tried(place.id(0), CHANNEL_ID, 1, parts=1, form=PLAIN, digest="d", files=[])
+                journal.sent(place.id(0), CHANNEL_ID, 1, place.message(0), GUILD)
+            else:
+                place.put(f"state/handed/{day_of(place.now)}.incoming.log")
+            young, old = place.sent(80), place.sent(100)
+            work = asyncio.ensure_future(
+                prune.daily(place.spool, Retention(), journal, clock=clock, sleep=clock.sleep)
+            )
+            await clock.sleepers()
+            clock.advance(prune.FIRST)
+            await clock.sleepers()
+            work.cancel()
+            with suppress(asyncio.CancelledError):
+                await work
+            journal.close()
+        assert (True, False) == ((place.root / young).exists(), (place.root / old).exists())
+
     async def test_a_disk_that_refuses(self, place: Place, caplog: pytest.LogCaptureFixture) -> None:
         """Is told, and the next day comes all the same."""
         clock = FakeClock(place.now)
