@@ -17,8 +17,9 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from spoolbridge import atomic, identity, journal_files
@@ -37,8 +38,21 @@ _NEXT = "journal.next"
 _JSON = json.JSONEncoder(separators=(",", ":"))  # to make one takes as long as to encode a record
 
 
+@dataclass(slots=True)
+class _Line:
+    """A record on its way to the file."""
+
+    record: dict[str, Any]
+    durable: bool
+    done: bool = False
+    error: BaseException | None = None
+
+
 class Journal:
-    """The journal of the one running service. Every method may be called from any thread."""
+    """The journal of the one running service. Every method may be called from any thread.
+
+    What several threads append at once is written and synced together, by whichever has its turn first.
+    """
 
     def __init__(
         self, state: int, *, clock: Callable[[], float] = time.time, largest: int = LARGEST
@@ -48,6 +62,8 @@ class Journal:
         self._state = state
         self._clock = clock
         self._lock = threading.Lock()
+        #: What waits to be written, in order; who has the lock writes all of it.
+        self._queue: deque[_Line] = deque()
         self._histories: dict[tuple[str, int], History] = {}
         #: What is known of these does not begin in this file, and is all there.
         self._whole: set[tuple[str, int]] = set()
@@ -176,14 +192,35 @@ class Journal:
     def _append(
         self, kind: str, entry_id: str, channel_id: int, *, durable: bool = True, **fields: Any
     ) -> None:
-        now = self._clock()
-        record = {"at": round(now, 3), "kind": kind, "id": entry_id, "channel": channel_id, **fields}
+        now = round(self._clock(), 3)
+        record = {"at": now, "kind": kind, "id": entry_id, "channel": channel_id, **fields}
+        line = _Line(record, durable)
+        self._queue.append(line)
         with self._lock:
-            full = kind == "try" and os.fstat(self._fd).st_size >= self._full
+            if not line.done:
+                self._write([self._queue.popleft() for _ in range(len(self._queue))])
+        if line.error is not None:
+            raise line.error
+
+    def _write(self, lines: Sequence[_Line]) -> None:
+        """All of them or, told to each, none."""
+        try:
+            records = [line.record for line in lines]
+            now = max(record["at"] for record in records)
+            trying = any(record["kind"] == "try" for record in records)
+            full = trying and os.fstat(self._fd).st_size >= self._full
             if full or self._rotating or day_of(now) > day_of(self._since):
                 self._rotate(now)
-            atomic.append(self._fd, _line(record), durable=durable)
-            self._apply(record)
+            durable = any(line.durable for line in lines)
+            atomic.append(self._fd, b"".join(map(_line, records)), durable=durable)
+            for record in records:
+                self._apply(record)
+        except BaseException as error:
+            for line in lines:
+                line.error = error
+        finally:
+            for line in lines:
+                line.done = True
 
     def _apply(self, record: dict[str, Any]) -> None:
         if record["kind"] == "checkpoint":

@@ -8,9 +8,11 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count, product
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from tests.support.clock import FakeClock
 from tests.support.crashes import Killed, fail_at, kill_at
 from tests.support.powercut import recorded
 from tests.support.tree import tree
+from tests.support.waiting import wait_until
 
 VILLA, VGT, GUILD = 1467106918538678293, 1467106918538678294, 1467106918538678200
 DAY = 24 * 3600.0
@@ -365,6 +368,103 @@ class TestRecords:
         desk.restart()
         for last in "abcd":
             assert 20 == len(desk.history(new_id(START, last * 8)).part)
+
+
+class Crowd:
+    """Threads that append at once: the first keeps the disk busy until all others wait for it."""
+
+    def __init__(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.desk = desk
+        self.busy, self.go_on = threading.Event(), threading.Event()
+        #: What one write held, in lines, each of which is followed by one sync.
+        self.writes: list[int] = []
+        #: What the next but one write is refused with.
+        self.refused: OSError | None = None
+        self._real = atomic.append
+        monkeypatch.setattr(atomic, "append", self._append)
+
+    def _append(self, fd: int, data: bytes, *, durable: bool = True) -> None:
+        self.writes.append(data.count(b"\n"))
+        if len(self.writes) == 1:
+            self.busy.set()
+            assert self.go_on.wait(10)
+        elif self.refused:
+            raise self.refused
+        self._real(fd, data, durable=durable)
+
+    def all_at_once(self, calls: list[Callable[[], None]]) -> list[OSError | None]:
+        """What each call behind the first one raised."""
+        with ThreadPoolExecutor(len(calls)) as threads:
+            first = threads.submit(calls[0])
+            assert self.busy.wait(10)
+            others = [threads.submit(call) for call in calls[1:]]
+            wait_until(lambda: len(self.desk.journal._queue) == len(others))
+            self.go_on.set()
+            first.result()
+            errors = [other.exception() for other in others]
+        assert all(error is None or isinstance(error, OSError) for error in errors)
+        return [error if isinstance(error, OSError) else None for error in errors]
+
+
+class TestTogether:
+    """What several channels append at the same time."""
+
+    IDS = tuple(new_id(START, f"{number:08}") for number in range(9))
+
+    def test_what_waits_is_written_and_synced_together(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Without it twenty channels would stand in line for twenty syncs of one file."""
+        crowd = Crowd(desk, monkeypatch)
+        with recorded(desk.path) as recording:
+            assert [None] * 8 == crowd.all_at_once([partial(desk.tried, each) for each in self.IDS])
+        assert [1, 8] == crowd.writes
+        assert 2 == sum(call.kind == "sync" for call in recording.calls)
+        assert sorted(self.IDS) == sorted(record["id"] for record in desk.records())
+        for each in self.IDS:
+            assert START == desk.part(each).pending
+
+    def test_a_failure_is_told_to_everybody_whose_record_was_in_it(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Who was not told would post without its `try`."""
+        crowd = Crowd(desk, monkeypatch)
+        crowd.refused = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        errors = crowd.all_at_once([partial(desk.tried, each) for each in self.IDS])
+        assert [errno.ENOSPC] * 8 == [error and error.errno for error in errors]
+        assert [self.IDS[0]] == [record["id"] for record in desk.records()]
+        assert [False] * 8 == [bool(desk.history(each).part) for each in self.IDS[1:]]
+
+    def test_one_that_need_not_be_durable_is_so_in_company(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The one that has to be durable would not be, were the batch judged by its first."""
+        desk.tried(B)
+        crowd = Crowd(desk, monkeypatch)
+        with recorded(desk.path) as recording:
+            crowd.all_at_once([
+                partial(desk.journal.not_sent, B, VILLA, 1),
+                partial(desk.journal.not_sent, C, VILLA, 1),
+                desk.tried,
+            ])  # fmt: skip
+        assert [1, 2] == crowd.writes
+        assert 1 == sum(call.kind == "sync" for call in recording.calls)
+
+    def test_those_that_wait_over_midnight_go_to_one_file(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What was queued before midnight and is written after it is neither lost nor told twice."""
+        crowd = Crowd(desk, monkeypatch)
+
+        def tomorrow() -> None:
+            desk.clock.now += DAY
+            desk.tried(C)
+
+        crowd.all_at_once([desk.tried, partial(desk.tried, B), tomorrow])
+        assert [A] == [record["id"] for record in desk.records(desk.files()[0].name)]
+        assert {B, C} == {record["id"] for record in desk.records()[1:]}
+        desk.restart()
+        assert [1, 1, 1] == [len(desk.history(each).part) for each in (A, B, C)]
 
 
 class TestOwner:
