@@ -46,6 +46,20 @@ class Parked:
     reason: str
 
 
+@dataclass(frozen=True)
+class _Taken:
+    """What one turn of a thread found in a drop box."""
+
+    #: How often the bell had rung before that look.
+    rings: int
+    #: As `Intake.claim` gives it.
+    found: Claim | float | None = None
+    #: The claim's; None: somebody still writes to it.
+    message: OutgoingMessage | None = None
+    #: What looking for a claim raised, or reading it.
+    error: Exception | None = None
+
+
 class Dispatcher:
     """Posts what is dropped. `ring` may be called from any thread of the loop's process."""
 
@@ -66,6 +80,8 @@ class Dispatcher:
         self._again: dict[str, asyncio.TimerHandle] = {}
         #: channel → claims that are not settled: of a former service, or left when the disk refused.
         self._claims: dict[str, list[Claim]] = {}
+        #: channel → what was taken when the entry before it was settled.
+        self._taken: dict[str, _Taken] = {}
         self._finishing = False
         #: Channels whose entry waits for another start (`NotNowError`).
         self._deferred: set[str] = set()
@@ -170,19 +186,25 @@ class Dispatcher:
     async def _work(self, channel: str) -> None:
         """Everything that is ready in one channel, one after another."""
         claims = self._claims.setdefault(channel, [])
+        taken: _Taken | None = None
         try:
             while True:
                 if not claims:
-                    rings = self._rings
-                    found = await in_thread(self._intake.claim, channel)
+                    taken = self._taken.pop(channel, None)
+                    if taken is None:
+                        taken = await in_thread(self._take, channel)
+                    found = taken.found
                     if isinstance(found, Claim):
                         claims.append(found)
-                    elif self._finishing or rings == self._rings:
+                    elif taken.error:
+                        raise taken.error
+                    elif self._finishing or taken.rings == self._rings:
                         break
                     else:
                         continue  # what was dropped meanwhile may have come just behind that look
-                carried = await self._carry(claims[0])
+                carried = await self._carry(claims[0], taken)
                 del claims[0]
+                taken = None
                 self.disk.pop(channel, None)
                 if not carried or self._finishing:
                     return
@@ -193,6 +215,21 @@ class Dispatcher:
             self._deferred.add(channel)
         except OSError as error:
             self._disk_refused(channel, error)
+
+    def _take(self, channel: str) -> _Taken:
+        """In a thread: the channel's next claim, and the first reading of it."""
+        rings, found = self._rings, None
+        try:
+            found = self._intake.claim(channel)
+            return _Taken(rings, found, _message(found) if isinstance(found, Claim) else None)
+        except Exception as error:
+            return _Taken(rings, found, error=error)
+
+    def _sent(self, claim: Claim, *, take: bool) -> None:
+        """In a thread: settle it, and in the same turn take what comes next."""
+        claim.sent()
+        if take and not self._finishing:
+            self._taken[claim.channel] = self._take(claim.channel)
 
     def _look_again(self, channel: str, seconds: float) -> None:
         def look() -> None:
@@ -211,10 +248,10 @@ class Dispatcher:
         self.disk[channel] = error.strerror or str(error)
         self._look_again(channel, self._rescan)
 
-    async def _carry(self, claim: Claim) -> bool:
+    async def _carry(self, claim: Claim, taken: _Taken | None) -> bool:
         """One claimed entry to its settlement, whatever happens. False: the channel has to wait."""
         try:
-            return await self._post(claim)
+            return await self._post(claim, taken)
         except (OSError, TokenRefusedError, NotNowError):
             raise
         except Exception as error:
@@ -223,9 +260,9 @@ class Dispatcher:
             await self._fail(claim, "bug", what, "see its log")
             return True
 
-    async def _post(self, claim: Claim) -> bool:
+    async def _post(self, claim: Claim, taken: _Taken | None) -> bool:
         try:
-            message = await self._read(claim)
+            message = await self._read(claim, taken)
             if message is None:
                 await in_thread(claim.release)
                 log.warning("%s released: somebody keeps it open for writing", claim)
@@ -243,8 +280,12 @@ class Dispatcher:
             return True
         return await self._settle(claim, await self._posting.post(claim, channel.id, message))
 
-    async def _read(self, claim: Claim) -> OutgoingMessage | None:
+    async def _read(self, claim: Claim, taken: _Taken | None) -> OutgoingMessage | None:
         """The message, once its writer has closed it; None: 30 s were not enough."""
+        if taken and taken.error:
+            raise taken.error
+        if taken and taken.message is not None:
+            return taken.message
         for _ in range(int(LEASE_WAIT / _LEASE_LOOK)):
             message = await in_thread(_message, claim)
             if message is not None:
@@ -255,7 +296,7 @@ class Dispatcher:
     async def _settle(self, claim: Claim, outcome: Outcome) -> bool:
         try:
             if isinstance(outcome, Sent):
-                await in_thread(claim.sent)
+                await in_thread(self._sent, claim, take=len(self._claims[claim.channel]) == 1)
                 log.info("%s sent as %d", claim, outcome.message_id)
                 self.last_sent[claim.channel] = self._clock()
                 self._metrics.sent(claim.channel, claim.settled)

@@ -52,6 +52,7 @@ class Journal:
     """The journal of the one running service. Every method may be called from any thread.
 
     What several threads append at once is written and synced together, by whichever has its turn first.
+    Who has both locks takes `_turn` before `_lock`.
     """
 
     def __init__(
@@ -61,8 +62,11 @@ class Journal:
         bytes from which on a file is full."""
         self._state = state
         self._clock = clock
+        #: Held by who writes, or looks into older files: for as long as the disk takes.
+        self._turn = threading.Lock()
+        #: Held where what is in memory changes, and by who reads it without having the turn: for an instant.
         self._lock = threading.Lock()
-        #: What waits to be written, in order; who has the lock writes all of it.
+        #: What waits to be written, in order; who has the turn writes all of it.
         self._queue: deque[_Line] = deque()
         self._histories: dict[tuple[str, int], History] = {}
         #: What is known of these does not begin in this file, and is all there.
@@ -88,6 +92,8 @@ class Journal:
             if number == 0:
                 self._since, self._full = record["at"], max(largest, 2 * len(_line(record)))
         self._older = Older(state)
+        #: This is the first file that ever was: all that was ever written is in memory.
+        self._first = self._older.never
         self._fd = self._open()
 
     def close(self) -> None:
@@ -98,15 +104,23 @@ class Journal:
 
         Raises ForgottenError where what became of it may have stood in a file that was removed.
         """
-        with self._lock:
+        with self._turn:
             known = self._known((entry_id, channel_id)) or History()
             if (entry_id, channel_id) in self._cut and not known.sent:
                 raise ForgottenError
             return known
 
+    def at_hand(self, entry_id: str, channel_id: int) -> History | None:
+        """As `history`, at once; None: it has to look into older files, or may raise."""
+        with self._lock:
+            key = entry_id, channel_id
+            if key in self._cut or not self._remembered(key):
+                return None
+            return self._histories.get(key) or History()
+
     def owner(self, message_id: int, *, since: float) -> str | None:
         """The entry that this message on Discord is known to be, looking back to `since`."""
-        with self._lock:
+        with self._turn:
             if message_id not in self._owners and since < self._since + _SET_BACK:
                 for record in self._older.records(since, having=str(message_id)):
                     if record["kind"] == "sent" and record["message"] == message_id:
@@ -124,7 +138,7 @@ class Journal:
         """ID, channel (or thread) and history of the other entries with this key, of the last 24 hours."""
         # Two that were dropped together are twins, however late the second's turn comes.
         since = min(self._clock(), identity.time_of(but)) - KEY_HOLDS
-        with self._lock:
+        with self._turn:
             entries = self._keys.setdefault(key, {})
             if since < min(self._since + _SET_BACK, self._whole_keys.get(key, float("inf"))):
                 older = self._older.records(since, having=key)
@@ -185,7 +199,7 @@ class Journal:
 
     def forget(self, file: Dated) -> None:
         """Remove the oldest file, durably: what is older than the next one is not posted any more."""
-        with self._lock:
+        with self._turn:
             journal_files.remove(self._state, file)
             self._older.renew()
 
@@ -196,7 +210,7 @@ class Journal:
         record = {"at": now, "kind": kind, "id": entry_id, "channel": channel_id, **fields}
         line = _Line(record, durable)
         self._queue.append(line)
-        with self._lock:
+        with self._turn:
             if not line.done:
                 self._write([self._queue.popleft() for _ in range(len(self._queue))])
         if line.error is not None:
@@ -213,8 +227,9 @@ class Journal:
                 self._rotate(now)
             durable = any(line.durable for line in lines)
             atomic.append(self._fd, b"".join(map(_line, records)), durable=durable)
-            for record in records:
-                self._apply(record)
+            with self._lock:
+                for record in records:
+                    self._apply(record)
         except BaseException as error:
             for line in lines:
                 line.error = error
@@ -258,11 +273,13 @@ class Journal:
             atomic.sync_directory(self._state)  # else the second name could survive a power cut alone
         os.rename(_NEXT, FILE, src_dir_fd=self._state, dst_dir_fd=self._state)
         atomic.sync_directory(self._state)
-        self._histories, self._whole, self._owners = unresolved, set(unresolved), {}
-        self._keys, self._whole_keys, self._cut = {}, {}, set()
+        with self._lock:
+            self._histories, self._whole, self._owners = unresolved, set(unresolved), {}
+            self._keys, self._whole_keys, self._cut = {}, {}, set()
+            self._since, self._first = now, False
         before, self._fd = self._fd, self._open()  # in this order: a closed descriptor is soon another file's
         os.close(before)
-        self._since, self._full, self._rotating = now, max(self._largest, 2 * len(line)), False
+        self._full, self._rotating = max(self._largest, 2 * len(line)), False
 
     def _open(self) -> int:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -273,9 +290,9 @@ class Journal:
     def _known(self, key: tuple[str, int]) -> History | None:
         """What is known of an entry; of an ID from before this file (or from a clock that was ahead) the
         other files may say more than memory."""
-        written = identity.time_of(key[0])
-        if key in self._whole or self._since + _SET_BACK < written <= self._clock():
+        if self._remembered(key):
             return self._histories.get(key)
+        written = identity.time_of(key[0])
         found: History | None = None
         whole = written - _AHEAD >= self._older.horizon
         older = list(self._older.records(written if written <= self._clock() else 0.0, having=key[0]))
@@ -287,12 +304,18 @@ class Journal:
             elif (record["id"], record["channel"]) == key:
                 found = found or History()
                 fold(found, record)
-        if found is not None:
-            self._histories[key] = found
-        self._whole.add(key)
-        if not whole:
-            self._cut.add(key)
-        return self._histories.get(key)
+        with self._lock:
+            if found is not None:
+                self._histories[key] = found
+            self._whole.add(key)
+            if not whole:
+                self._cut.add(key)
+            return self._histories.get(key)
+
+    def _remembered(self, key: tuple[str, int]) -> bool:
+        """Whether memory holds all that is known of an entry."""
+        recent = self._since + _SET_BACK < identity.time_of(key[0]) <= self._clock()
+        return self._first or recent or key in self._whole
 
 
 def _line(record: dict[str, Any]) -> bytes:

@@ -68,6 +68,11 @@ class Older:
         self._mentioned = {each: self._mentioned[each] for each in self._files if each in self._mentioned}
 
     @property
+    def never(self) -> bool:
+        """There are none, and never were: all that was ever written is in the file that is written to."""
+        return not self._files and self.horizon == _EVER
+
+    @property
     def horizon(self) -> float:
         """As the function of that name, asked once."""
         if self._horizon is None:

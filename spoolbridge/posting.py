@@ -187,7 +187,7 @@ class Posting:
         """A reaction is there once, however often it is put; it is tried and noted like a part."""
         claim, target, message_id = course.claim, course.target, course.message.options.reply_to
         assert message_id is not None
-        history = await in_thread(self._journal.history, claim.id, target)
+        history = await self._history(claim, target)
         part = Part(f"{emoji} {message_id}")
         if _is_another(history, [part]):
             return Reused()
@@ -212,7 +212,7 @@ class Posting:
         """None: nothing of it is on Discord, and it has to take another form. Begin again."""
         claim, message = course.claim, course.message
         course.without_files = course.without_files or self._too_large(message)
-        history = await in_thread(self._journal.history, claim.id, course.target)
+        history = await self._history(claim, course.target)
         form = history.form if _begun(history) else self._form(course)
         parts = outgoing.compose(message, form)
         if _is_another(history, parts):
@@ -232,6 +232,12 @@ class Posting:
         if isinstance(outcome, Refused) and number == 1:
             return None if await self._can_change(course, form, part, outcome) else outcome
         return outcome
+
+    async def _history(self, claim: Claim, target: int) -> History:
+        """Raises ForgottenError where nobody can tell."""
+        if known := self._journal.at_hand(claim.id, target):
+            return known
+        return await in_thread(self._journal.history, claim.id, target)
 
     def _form(self, course: _Course) -> Form:
         """What nothing has fixed yet: as things are now, and as Discord wants it."""

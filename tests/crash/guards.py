@@ -241,7 +241,7 @@ GUARDS = (
     ),
     Guard(
         "an ID that is older than the journal is not posted",
-        "journal.py", "        if not whole:\n            self._cut.add(key)\n", "",
+        "journal.py", "            if not whole:\n                self._cut.add(key)\n", "",
         "tests/flow/test_retention.py",
     ),
     Guard(

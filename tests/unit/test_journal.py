@@ -424,6 +424,34 @@ class TestTogether:
         for each in self.IDS:
             assert START == desk.part(each).pending
 
+    def test_what_is_known_is_at_hand_while_the_disk_is_busy(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The event loop asks, and would stand still for as long as a sync takes."""
+        desk.sent(B)
+        crowd = Crowd(desk, monkeypatch)
+        with ThreadPoolExecutor(1) as threads:
+            writing = threads.submit(desk.tried)
+            assert crowd.busy.wait(10)
+            known, none_yet = (desk.journal.at_hand(each, VILLA) for each in (B, A))
+            crowd.go_on.set()
+            writing.result()
+        assert known is not None and 5 == known.part[1].message_id
+        assert History() == none_yet
+        assert desk.history() == desk.journal.at_hand(A, VILLA)
+
+    def test_what_older_files_may_tell_is_not_at_hand(self, desk: Desk) -> None:
+        """An entry that was sent yesterday would look like a new one, and be posted again."""
+        desk.tried()
+        desk.sent()
+        desk.clock.now += DAY
+        desk.tried(new_id(desk.clock.now))
+        for _ in range(2):
+            assert desk.journal.at_hand(A, VILLA) is None
+            assert desk.history().sent
+            assert desk.history() == desk.journal.at_hand(A, VILLA)
+            desk.restart()
+
     def test_a_failure_is_told_to_everybody_whose_record_was_in_it(
         self, desk: Desk, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -410,7 +410,7 @@ def _without(safeguard: str) -> Iterator[None]:
     there, nothing = (lambda *_, **__: True), (lambda *_, **__: b"")
     file = SimpleNamespace(exists=there, cut_torn_tail=nothing, append=World.append)
     decoded = functools.cache(json.loads)
-    older = SimpleNamespace(records=lambda *_, **__: (), horizon=float("-inf"))
+    older = SimpleNamespace(records=lambda *_, **__: (), horizon=float("-inf"), never=False)
     size = SimpleNamespace(st_size=0)
     with ExitStack() as stack:
         stack.enter_context(patch.object(journal, "atomic", file))
