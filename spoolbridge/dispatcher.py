@@ -190,11 +190,8 @@ class Dispatcher:
         try:
             while True:
                 if not claims:
-                    taken = self._taken.pop(channel, None)
-                    if taken is None:
-                        taken = await in_thread(self._take, channel)
-                    found = taken.found
-                    if isinstance(found, Claim):
+                    taken = await self._next(channel)
+                    if isinstance(found := taken.found, Claim):
                         claims.append(found)
                     elif taken.error:
                         raise taken.error
@@ -202,9 +199,8 @@ class Dispatcher:
                         break
                     else:
                         continue  # what was dropped meanwhile may have come just behind that look
-                carried = await self._carry(claims[0], taken)
+                carried, taken = await self._carry(claims[0], taken), None
                 del claims[0]
-                taken = None
                 self.disk.pop(channel, None)
                 if not carried or self._finishing:
                     return
@@ -215,6 +211,10 @@ class Dispatcher:
             self._deferred.add(channel)
         except OSError as error:
             self._disk_refused(channel, error)
+
+    async def _next(self, channel: str) -> _Taken:
+        taken = self._taken.pop(channel, None)
+        return taken if taken is not None else await in_thread(self._take, channel)
 
     def _take(self, channel: str) -> _Taken:
         """In a thread: the channel's next claim, and the first reading of it."""

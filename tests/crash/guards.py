@@ -66,8 +66,9 @@ GUARDS = (
     ),
     Guard(
         "past the nonce window the channel is read back",
-        "tries.py", "return 0 <= self._clock() - known.unresolved < NONCE_WINDOW", "return True",
-        _UNORDERED_LATER,
+        "tries.py",
+        "return 0 <= passed < NONCE_WINDOW and passed + known.ahead - self._ahead() < NONCE_WINDOW",
+        "return True", _UNORDERED_LATER,
     ),
     Guard(
         "what was posted already is not posted again",
