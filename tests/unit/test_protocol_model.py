@@ -218,6 +218,11 @@ class Client:
     def __init__(self, world: World) -> None:
         self._world = world
 
+    @property
+    def time(self) -> float:
+        """Discord's, by which ours is neither ahead nor behind."""
+        return self._world.now
+
     async def post(
         self, channel_id: int, payload: dict[str, Any], *, files: Any, retrying: bool,
         before: Callable[[], Awaitable[None]],
