@@ -7,6 +7,11 @@ import email.policy
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -32,6 +37,7 @@ OURS = 5
 ADA = {"id": "7", "username": "ada_l", "global_name": "ada"}
 URL = "https://cdn.example/chart.png?ex=1"
 PICTURE = {"id": "9", "filename": "chart.png", "size": 123_456, "url": URL}
+AWKWARD = 'nic \\"<>()@,;:.[]=?\n\t\0\u00a0\u200d\u202eé雅🙂'
 PICTURE_LINE = "[attachment: chart.png, 123 kB, https://cdn.example/chart.png?ex=1]"
 
 
@@ -396,6 +402,29 @@ def test_an_attackers_name(name: str) -> None:
     shown = one_line(name).replace("=?", "= ?")
     assert f"Discord #mayor-villa from {shown}" == parsed["Subject"]
     assert "7@discord" == parsed["From"].addresses[0].addr_spec
+
+
+@given(
+    st.text(st.sampled_from(AWKWARD) | st.characters(), max_size=60),
+    st.text(st.characters(), max_size=60),
+    st.integers(0, 2**32),
+)
+def test_the_file_is_what_pythons_mail_makes_of_it(author: str, text: str, at: int) -> None:
+    """Quotes, dates or line ends of our own making would be read differently by some mail programs."""
+    message = replace(incoming(author={"id": "7", "username": author}, content=text), timestamp=float(at))
+    mail = EmailMessage(
+        policy=email.policy.SMTPUTF8.clone(linesep="\n", cte_type="8bit", max_line_length=None)
+    )
+    mail["From"] = Address(one_line(author).replace("=?", "= ?") or "unknown", "7", "discord")
+    mail["Date"] = format_datetime(datetime.fromtimestamp(at, UTC))
+    mail["Subject"] = f"Discord #mayor-villa from {one_line(author) or 'unknown'}".replace("=?", "= ?")
+    mail.set_content(f"{message.text}\n", charset="utf-8", cte="8bit")
+    (ours, body), (theirs, content) = (
+        data.split(b"\n\n", 1) for data in (maildir_bytes(message), mail.as_bytes())
+    )
+    assert content == body
+    assert theirs.split(b"\n")[:3] == ours.split(b"\n")[:3]
+    assert theirs.split(b"\n")[3:] == ours.split(b"\n")[-3:]
 
 
 def test_the_whole_file() -> None:
