@@ -20,7 +20,7 @@ _LEAST_DIFFERENT = 8  # characters in a value; `xxxxxxxx` and `…EXAMPLE` stand
 _PLACEHOLDERS = ("EXAMPLE", "example")
 _WORD = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 _PEM = "-----BEGIN "
-_PEM_END = re.compile(r"-----END [A-Z0-9 ]{1,60}-----")
+_PEM_END = r"-----END [A-Z0-9 ]{1,60}-----"
 _LONGEST_PEM = 16384  # characters
 
 
@@ -155,7 +155,7 @@ def _judged(shape: _Shape, mark: str, match: re.Match[str]) -> Leak | None:
     if mark == "eyJ" and not _is_a_head(value.partition(".")[0]):
         return None
     if mark == _PEM:
-        ending = _PEM_END.search(match.string, end, end + _LONGEST_PEM)
+        ending = _compiled(_PEM_END).search(match.string, end, end + _LONGEST_PEM)
         end = ending.end() if ending else min(len(match.string), end + _LONGEST_PEM)
     return Leak(shape.kind, "" if group else mark, start, end)
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import NamedTuple
 
-from spoolbridge import header, identity, split
+from spoolbridge import header, identity
 from spoolbridge.errors import MessageError
 from spoolbridge.header import Options
 
@@ -137,6 +136,8 @@ def compose(message: OutgoingMessage, form: Form = PLAIN) -> list[Part]:
     More than five parts become the first and the whole as a file. The same message and form give the
     same parts, whenever they are asked for.
     """
+    from spoolbridge import split  # `send` imports this module, and composes nothing
+
     prefix = f"[{message.options.rig}] " if message.options.rig else ""
     whole = f"{prefix}{form.stamp}\n{message.text}" if form.stamp else prefix + message.text
     if form.quote:
@@ -166,6 +167,8 @@ def _with_files(texts: Sequence[str], files: tuple[File, ...], *, apart: bool) -
 
 def _beginning(whole: str, note: str) -> str:
     """As much of a text as one part holds beside the line that says where the rest is."""
+    from spoolbridge import split
+
     ending = f"\n{note}" if note else _CUT_NOTE
     first = split.split(whole.lstrip()[: 4 * split.LIMIT], split.LIMIT - split.units(ending))[0]
     return first.rstrip() + ending
@@ -180,6 +183,8 @@ def apart_note(files: Sequence[File]) -> str:
 
 def late_stamp(written: float, now: float) -> str:
     """`(written 14:02, delayed 31 min)`, in local time; with the date where it is another day's."""
+    from datetime import datetime
+
     then, today = datetime.fromtimestamp(written).astimezone(), datetime.fromtimestamp(now).astimezone()
     clock = then.strftime("%H:%M" if then.date() == today.date() else "%Y-%m-%d %H:%M")
     return f"(written {clock}, delayed {_in_words(int((now - written) // 60))})"

@@ -10,8 +10,9 @@ _SHORTEST = 1  # days
 _LONGEST = 36_500  # days
 _JOURNAL_SHORTEST = 7 * DAY  # seconds; an ID is looked for, and a Dedupe-Key counts, well within that
 _UNITS = {"b": 1, "kb": 10**3, "kib": 1 << 10, "mb": 10**6, "mib": 1 << 20, "gb": 10**9, "gib": 1 << 30}
-_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?) ?((?:[kmg]i?)?b)?", re.ASCII | re.IGNORECASE)
-_AGE = re.compile(r"(\d{1,5}) ?d", re.ASCII | re.IGNORECASE)
+# Compiled when a setting needs them: `send` imports this, and mostly there is none.
+_SIZE = r"(\d{1,15}(?:\.\d{1,9})?) ?((?:[kmg]i?)?b)?"
+_AGE = r"(\d{1,5}) ?d"
 _NEVER = ("never", "0")
 
 
@@ -52,9 +53,9 @@ def kept(text: str) -> Keep:
     ages: list[float] = []
     sizes: list[int] = []
     for each in filter(None, (part.strip() for part in text.split(","))):
-        if match := _AGE.fullmatch(each):
+        if match := _read(_AGE, each):
             ages.append(_days(int(match[1])))
-        elif _SIZE.fullmatch(each) and not each.isdigit():
+        elif _read(_SIZE, each) and not each.isdigit():
             sizes.append(size(each))
         else:
             raise ValueError(text)
@@ -73,10 +74,14 @@ def kept_for(text: str) -> Keep:
 
 def size(text: str) -> int:
     """Bytes, from `10MiB`, `500 kB` or a plain number. Raises ValueError."""
-    match = _SIZE.fullmatch(text)
+    match = _read(_SIZE, text)
     if match is None:
         raise ValueError(text)
     return int(float(match[1]) * _UNITS[(match[2] or "b").lower()])
+
+
+def _read(form: str, text: str) -> re.Match[str] | None:
+    return re.fullmatch(form, text, re.ASCII | re.IGNORECASE)
 
 
 def _days(days: int) -> float:
