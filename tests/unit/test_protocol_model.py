@@ -213,8 +213,6 @@ class World:
 class Client:
     """The client's side of the imaginary Discord: each request may meet a fault."""
 
-    time = None  # here both clocks are one
-
     def __init__(self, world: World) -> None:
         self._world = world
 
