@@ -287,14 +287,19 @@ async def test_an_operator_retries_what_had_been_posted(tmp_path: Path, forks: Z
 @pytest.mark.timeout(120)
 async def test_three_deaths_in_a_post_are_poison(tmp_path: Path, forks: Zygote) -> None:
     """An entry that the service dies of is read back and set aside with its reason."""
-    async with world(tmp_path / "w", forks) as struck:
-        struck.drop("hello")
-        for _ in range(3):
-            await struck.life(kill_at=await _call_of_the_post(struck, forks, tmp_path))
-        await struck.life()
-        [entry] = struck.files("failed")
-        assert "died 3 times" in Path(f"{entry}.why").read_text()
-        assert [] == struck.posted()
+    for attempt in range(6):
+        async with world(tmp_path / f"w{attempt}", forks) as struck:
+            struck.drop("hello")
+            for _ in range(3):
+                await struck.life(kill_at=await _call_of_the_post(struck, forks, tmp_path))
+            if struck.posted():
+                continue  # other threads' calls came between, and a kill was behind the request
+            await struck.life()
+            [entry] = struck.files("failed")
+            assert "died 3 times" in Path(f"{entry}.why").read_text()
+            assert [] == struck.posted()
+            return
+    pytest.fail("no three kills in a row hit the request")
 
 
 async def _call_of_the_post(struck: World, forks: Zygote, tmp_path: Path) -> int:
