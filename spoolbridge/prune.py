@@ -36,6 +36,7 @@ BATCH = 500  # removals; 10 ms or so
 FIRST = 60.0  # seconds from the start to the first look: a start has other things to do
 EVERY = 24 * 3600.0  # seconds from the end of one to the next
 COMPRESSED = 7 * DAY  # seconds after which a file of the journal is compressed
+_JOURNAL = "state/journal-"
 _FEW = 10  # troubles that are told one by one
 
 log = logging.getLogger(__name__)
@@ -126,6 +127,8 @@ def carry_out(
 def _try(spool: Spool, removal: Removal, at: int, tally: Tally, forget: Callable[[Dated], object]) -> None:
     name = removal.path.rpartition("/")[2]
     file = journal_files.named(name) if removal.kind == "journal" else None
+    if file is not None and any(path.startswith(_JOURNAL) for path, _ in tally.troubles):
+        return  # without the one before it: what fell into a gap would look as if it had never been tried
     try:
         if file is not None:
             forget(file)

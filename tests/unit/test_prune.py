@@ -501,6 +501,23 @@ def test_what_nobody_has_read_and_what_is_young_stays(
     assert all(attachments != Keep() for kind, _ in gone if kind == "attached")
 
 
+def test_the_journal_gets_no_gap(place: Place) -> None:
+    """Where one file cannot be removed the next ones stay: an ID out of a gap would be posted twice."""
+    names = [f"state/journal-2020-01-0{day}.jsonl" for day in (1, 2, 3)]
+    forgotten: list[Dated] = []
+
+    def forget(file: Dated) -> None:
+        if file.day.endswith("2"):
+            raise OSError(errno.EPERM, "Operation not permitted")
+        forgotten.append(file)
+
+    tally = Tally()
+    for name in names:  # in several batches
+        prune.carry_out(place.spool, [Removal("journal", name, 1, 0.0)], tally, forget=forget)
+    assert [Dated("2020-01-01")] == forgotten
+    assert [(names[1], "Operation not permitted")] == tally.troubles
+
+
 class TestDaily:
     """As the service does it."""
 
