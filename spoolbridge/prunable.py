@@ -30,7 +30,8 @@ _LEVELS = 3  # of directories in a day's directory; a bundle has two, and others
 _NAMED = 7 * DAY  # seconds for which an attached file is there for who reads the inbox file
 
 _A_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_MAIL = re.compile(r"\d+\.D(\d{1,20})\.discord(?::2,(\w*))?", re.ASCII)
+#: Servers put what they know of a mail between its name and its flags (`,U=5`).
+_MAIL = re.compile(r"\d+\.D(\d{1,20})\.discord(?:,[^:]*)?(?::2,(\w*))?", re.ASCII)
 _MESSAGE = re.compile(r"\d{1,20}", re.ASCII)
 _GIVEN_UP = re.compile(r".+\.given-up\.json")
 _TORN = re.compile(r".+\.torn")

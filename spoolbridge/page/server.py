@@ -23,7 +23,7 @@ from socket import socket
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from spoolbridge import failures, identity
+from spoolbridge import failures, identity, ready
 from spoolbridge.errors import SpoolError
 from spoolbridge.page.door import Door, Where, address_of
 from spoolbridge.page.exposition import CONTENT_TYPE, Exposition
@@ -200,7 +200,7 @@ class Page:
         spool = self._parts.spool
         parsed = identity.parse(file)
         known = channel in ("", *spool.channels("failed"))
-        if parsed and known and file in spool.names(f"failed/{channel}".rstrip("/")):
+        if parsed and known and not ready.ignored(file) and file in spool.names(f"failed/{channel}".rstrip("/")):
             failures.retry(spool, failures.at(spool, channel, file, parsed[0]))
             return
         raise SpoolError(f"{file[:120]!r} is no longer in failed/", "somebody else moved it")

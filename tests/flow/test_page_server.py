@@ -138,6 +138,7 @@ async def test_a_failed_entry_is_retried_by_who_has_the_key(served: Served) -> N
     path = served.parts.spool.root / "failed" / "mayor-villa" / failure["file"]
     path.write_text("hi")
     entry_id, which = failure["id"], {"channel": "mayor-villa", "file": failure["file"]}
+    assert 409 == (await served.retry(channel="mayor-villa", file=failure["file"] + ".why"))[0]
     assert (200, "It is in outgoing/ again.") == await served.retry(**which)
     await until(lambda: (found := served.parts.spool.find(entry_id)) and found.state == "sent")
     assert [] == (await served.state())["failures"]
