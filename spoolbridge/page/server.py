@@ -199,8 +199,8 @@ class Page:
         """Raises SpoolError; names are compared with what lies there, and make no path."""
         spool = self._parts.spool
         parsed = identity.parse(file)
-        known = channel in ("", *spool.channels("failed"))
-        if parsed and known and not ready.ignored(file) and file in spool.names(f"failed/{channel}".rstrip("/")):
+        known = channel in ("", *spool.channels("failed")) and not ready.ignored(file)
+        if parsed and known and file in spool.names(f"failed/{channel}".rstrip("/")):
             failures.retry(spool, failures.at(spool, channel, file, parsed[0]))
             return
         raise SpoolError(f"{file[:120]!r} is no longer in failed/", "somebody else moved it")

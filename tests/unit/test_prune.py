@@ -214,7 +214,9 @@ class TestAttachments:
         place.attached(29)
         assert [path] == place.goes(self.KEEP)
 
-    @pytest.mark.parametrize(("box", "flags"), [("new", ""), ("cur", ":2,"), ("cur", ":2,S"), ("cur", ",U=5:2,")])
+    @pytest.mark.parametrize(
+        ("box", "flags"), [("new", ""), ("cur", ":2,"), ("cur", ":2,S"), ("cur", ",U=5:2,")]
+    )
     def test_with_its_message(self, box: str, flags: str, place: Place) -> None:
         """It stays, read or not."""
         place.attached(500)
