@@ -104,7 +104,7 @@ async def run(
                 for act in last_acts:
                     await act()
                 serving.cancel()
-            await _result(serving)
+            await _result(serving, stopping=stop.is_set())
     finally:
         for each in (stopping, starting, serving):
             each.cancel()
@@ -124,19 +124,27 @@ def _signals_to(stop: asyncio.Event) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-async def _result(serving: asyncio.Future[None]) -> None:
-    """The expected error behind a group of them, or the bug itself."""
+async def _result(serving: asyncio.Future[None], *, stopping: bool) -> None:
+    """The expected error behind a group of them, or the bug itself. `stopping`: a full disk, which a service
+    waits for, is none."""
     try:
         with suppress(asyncio.CancelledError):
             await serving
     except BaseExceptionGroup as group:
+        if stopping and group.split(_is_full)[1] is None:
+            return
         expected, _ = group.split(SpoolbridgeError)
         error: BaseException = expected or group
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         raise _told(error) from None
     except OSError as error:
-        raise _told(error) from None
+        if not (stopping and _is_full(error)):
+            raise _told(error) from None
+
+
+def _is_full(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 
 def _told(error: BaseException) -> BaseException:

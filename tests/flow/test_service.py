@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import shutil
@@ -520,6 +521,26 @@ async def test_an_expected_error_counts_more_than_a_bug(
     town.spool.drop("general", b"once")
     with pytest.raises(TokenRefusedError):
         await asyncio.wait_for(service.run(settings), 10)
+
+
+async def test_a_full_disk_is_no_error_of_a_stop(
+    settings: Settings, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a service waits for anyway does not make a failure of the signal that ends it."""
+    running = asyncio.Event()
+
+    async def waits(parts: Parts) -> None:
+        running.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(service, "_keep_house", waits)
+    serving = asyncio.ensure_future(service.run(settings))
+    await asyncio.wait_for(running.wait(), 10)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(serving, 10)
 
 
 async def test_once_in_a_town(settings: Settings, town: Town, tmp_path: Path) -> None:
