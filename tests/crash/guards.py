@@ -9,14 +9,13 @@ piece still stands there, once, is a test of the ordinary run (test_guards_stand
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.support.broken import ROOT, broken, environment
+
 _KILLS = "tests/crash/test_kill_points.py"
 _CUTS = "tests/crash/test_power_cut.py::test_every_cut"
 _UNORDERED_LATER = f"{_CUTS} -k drop-unordered-200"
@@ -268,21 +267,14 @@ GUARDS = (
 
 def goes_red(guard: Guard) -> bool:
     """Whether the guard's tests fail in a copy of the tree that lacks it."""
-    with tempfile.TemporaryDirectory(prefix="spoolbridge-guard-") as scratch:
-        copy = Path(scratch) / "tree"
-        names = shutil.ignore_patterns(".venv", ".git", "__pycache__", ".*_cache", ".hypothesis")
-        shutil.copytree(ROOT, copy, ignore=names)
-        module = copy / "spoolbridge" / guard.module
-        text = module.read_text("utf-8")
-        assert text.count(guard.text) == 1, f"{guard.module} has changed: mend the guard {guard.name!r}"
-        module.write_text(text.replace(guard.text, guard.without), "utf-8")
+    with broken(guard.module, guard.text, guard.without, name=guard.name) as copy:
         marks = "sweep or not sweep"
         ended = subprocess.run(
             [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-m", marks, "--no-header",
              "-p", "no:cacheprovider", "--deselect",
              f"{_KILLS}::test_killed_at_every_pair_of_calls", *guard.tests.split()],
             cwd=copy, capture_output=True, text=True, check=False,
-            env={"PYTHONPATH": str(copy), "PATH": "/usr/bin:/bin"},
+            env=environment(copy),
         )  # fmt: skip
         if ended.returncode not in (0, 1):
             raise RuntimeError(ended.stdout[-2000:] + ended.stderr[-2000:])

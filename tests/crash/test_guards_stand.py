@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.crash.guards import GUARDS, ROOT, Guard
+from tests.crash.guards import GUARDS, Guard
+from tests.support.broken import ROOT
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)

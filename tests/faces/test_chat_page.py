@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from playwright.async_api import Browser, FilePayload, Page, Route, async_playwright, expect
+from playwright.async_api import Browser, FilePayload, Page, Route, expect
 
 from spoolbridge.emulator import Emulator
+from tests.support.browser import NEEDED, chromium, complaints
 
-CHROMIUM = Path("/usr/bin/chromium")
-INSTALL = "apt-get install -y chromium"
 HEADERS = {"Authorization": "Bot emulator-token", "User-Agent": "DiscordBot (https://example.org, 1)"}
 
-pytestmark = [
-    pytest.mark.browser,
-    # With CI set the browser must be there: a page that nobody looked at is not tested.
-    pytest.mark.skipif(
-        not CHROMIUM.exists() and not os.environ.get("CI"), reason=f"needs {CHROMIUM}: {INSTALL}"
-    ),
-]
+pytestmark = NEEDED
 
 
 @pytest.fixture(scope="module")
 async def browser() -> AsyncIterator[Browser]:
-    flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=flags)
+    async with chromium() as browser:
         yield browser
-        await browser.close()
 
 
 @pytest.fixture
@@ -63,16 +51,14 @@ async def phone(emulator: Emulator, browser: Browser) -> AsyncIterator[Page]:
 async def _opened(emulator: Emulator, browser: Browser, **more: Any) -> AsyncIterator[Page]:
     context = await browser.new_context(**more)
     page = await context.new_page()
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    found = complaints(page)
     await page.goto(emulator.url)
     await expect(page.locator("#live")).to_have_text("live")
     yield page
     await context.close()
     # That the network went away, or that the emulator refused, is what a test is about, not the page's fault.
     meant = ("net::ERR", "400 (Bad Request)")
-    assert [] == [complaint for complaint in complaints if not any(word in complaint for word in meant)]
+    assert [] == [complaint for complaint in found if not any(word in complaint for word in meant)]
 
 
 async def post(emulator: Emulator, channel: str, text: str, **more: Any) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -554,7 +553,6 @@ def test_a_hold_that_is_not_ours_to_make(file: Path, spool: Spool) -> None:
     assert ["vgt"] == holds.held(spool)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
 @pytest.mark.parametrize("channel", ["mayor-villa", ""])
 async def test_the_service_notices_at_once(tmp_path: Path, channel: str) -> None:
     """Held, nothing goes out; let go, all that waited goes in order, without waiting for the next scan."""

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
-from playwright.async_api import Locator, Page, async_playwright, expect
+from playwright.async_api import Locator, Page, expect
 
+from tests.support.browser import NEEDED, chromium, complaints
 from tests.support.programs import Demo
 from tests.support.tree import contents
 from tests.support.waiting import until
 
-CHROMIUM = Path("/usr/bin/chromium")
-INSTALL = "apt-get install -y chromium"
 SOON = 10_000  # milliseconds between a dropped file and its message, on a loaded machine
 
-pytestmark = [
-    pytest.mark.browser,
-    # With CI set the browser must be there: a demo that nobody looked at is not tested.
-    pytest.mark.skipif(
-        not CHROMIUM.exists() and not os.environ.get("CI"), reason=f"needs {CHROMIUM}: {INSTALL}"
-    ),
-]
+pytestmark = NEEDED
 
 
 @pytest.fixture(scope="module")
@@ -37,18 +28,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 @pytest.fixture
 async def page(demo: Demo) -> AsyncIterator[Page]:
     """The address that the demo printed, opened. Whatever the browser complains of fails the test."""
-    flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
-    complaints: list[str] = []
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=flags)
+    async with chromium() as browser:
         page = await browser.new_page(viewport={"width": 1100, "height": 760})
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        found = complaints(page)
         await page.goto(demo.url)
         await expect(page.get_by_role("status").first).to_have_text("live")
         yield page
-        await browser.close()
-    assert [] == complaints
+    assert [] == found
 
 
 def message(page: Page, text: str) -> Locator:

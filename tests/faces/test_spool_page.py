@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Locator, Page, async_playwright, expect
+from playwright.async_api import Browser, Locator, Page, expect
 
+from tests.support.browser import NEEDED, chromium, complaints
 from tests.support.programs import Demo, Running, ran
 from tests.support.tree import contents
 from tests.support.waiting import until
 
-CHROMIUM = Path("/usr/bin/chromium")
-INSTALL = "apt-get install -y chromium"
 SOON = 15_000  # milliseconds, on a loaded machine
 DESK = {"width": 1280, "height": 900}
 PHONE = {"width": 320, "height": 568}
 
-pytestmark = [
-    pytest.mark.browser,
-    # With CI set the browser must be there: a page that nobody looked at is not tested.
-    pytest.mark.skipif(
-        not CHROMIUM.exists() and not os.environ.get("CI"), reason=f"needs {CHROMIUM}: {INSTALL}"
-    ),
-]
+pytestmark = NEEDED
 
 
 @pytest.fixture(scope="module")
@@ -38,25 +30,20 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 @pytest.fixture(scope="module")
 async def browser() -> AsyncIterator[Browser]:
-    flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=flags)
+    async with chromium() as browser:
         yield browser
-        await browser.close()
 
 
 async def opened(browser: Browser, address: str, **more: object) -> AsyncIterator[Page]:
     """A page that is live. Whatever the browser complains of fails the test, a breach of its policy too."""
-    complaints: list[str] = []
     page = await browser.new_page(**more)  # type: ignore[arg-type]
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-    page.on("dialog", lambda dialog: complaints.append(dialog.message))
+    found = complaints(page)
+    page.on("dialog", lambda dialog: found.append(dialog.message))
     await page.goto(address)
     await expect(page.locator("#health")).to_have_text("live", timeout=SOON)
     yield page
     await page.close()
-    assert [] == complaints
+    assert [] == found
 
 
 @pytest.fixture

@@ -9,14 +9,12 @@ That every piece still stands there, once, is a test of the ordinary run.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.support.broken import ROOT, broken, environment
 
 
 @dataclass(frozen=True)
@@ -109,21 +107,14 @@ BREAKS = (
 
 def said(what: Break) -> str:
     """What a soak prints in a copy of the tree that is broken so."""
-    with tempfile.TemporaryDirectory(prefix="spoolbridge-break-") as scratch:
-        copy = Path(scratch) / "tree"
-        names = shutil.ignore_patterns(".venv", ".git", "__pycache__", ".*_cache", ".hypothesis")
-        shutil.copytree(ROOT, copy, ignore=names)
-        module = copy / "spoolbridge" / what.module
-        text = module.read_text("utf-8")
-        assert text.count(what.text) == 1, f"{what.module} has changed: mend the break {what.name!r}"
-        module.write_text(text.replace(what.text, what.instead), "utf-8")
+    with broken(what.module, what.text, what.instead, name=what.name) as copy:
         command = [sys.executable, "-m", "tests.soak", "--hours", str(what.hours)]
-        environment = {"PYTHONPATH": str(copy), "PATH": "/usr/bin:/bin"}
         done = subprocess.run(
-            command, cwd=copy, env=environment, text=True, check=False,
+            command, cwd=copy, env=environment(copy), text=True, check=False,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         return done.stdout if done.returncode == 1 else ""
+
 
 
 def main(names: list[str]) -> int:

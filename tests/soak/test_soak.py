@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from tests.soak.breaks import BREAKS, ROOT, Break
+from tests.soak.breaks import BREAKS, Break
+from tests.support.broken import ROOT
 
 
 def soaked(hours: float, seed: int) -> list[str]:
