@@ -119,24 +119,35 @@ def replace(name: str, data: bytes, *, at: int, mode: int = FILE_MODE, durable: 
 
 
 def move(name: str, new: str, *, src: int, dst: int) -> None:
-    """Rename, durably, and never onto another file.
-
-    Raises FileExistsError where `new` is taken and FileNotFoundError where `name` is gone; after any
-    OSError the name is where it was. The look before the rename is safe against ourselves only: whoever
-    calls holds the spool's lock.
-    """
-    if exists(new, at=dst):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new)
-    os.rename(name, new, src_dir_fd=src, dst_dir_fd=dst)
+    """As `rename`, durably: where it goes to is synced before where it comes from. After any OSError the name
+    is where it was."""
+    rename(name, new, src=src, dst=dst)
     try:
         sync_directory(dst)
         if not os.path.sameopenfile(src, dst):
             sync_directory(src)
     except OSError:
-        with suppress(OSError):  # a rename that a power cut may undo must not look as if it had happened
-            if not exists(name, at=src):
-                os.rename(new, name, src_dir_fd=dst, dst_dir_fd=src)
+        put_back(name, new, src=src, dst=dst)
         raise
+
+
+def rename(name: str, new: str, *, src: int, dst: int) -> None:
+    """Rename, never onto another file; durable once both directories are synced.
+
+    Raises FileExistsError where `new` is taken and FileNotFoundError where `name` is gone. The look before
+    the rename is safe against ourselves only: whoever calls holds the spool's lock.
+    """
+    if exists(new, at=dst):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new)
+    os.rename(name, new, src_dir_fd=src, dst_dir_fd=dst)
+
+
+def put_back(name: str, new: str, *, src: int, dst: int) -> None:
+    """Undo a rename that a power cut may undo, for it must not look as if it had happened; silent where the
+    old name is taken by now."""
+    with suppress(OSError):
+        if not exists(name, at=src):
+            os.rename(new, name, src_dir_fd=dst, dst_dir_fd=src)
 
 
 def remove(name: str, *, at: int) -> None:

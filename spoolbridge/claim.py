@@ -20,6 +20,7 @@ from pathlib import Path
 from spoolbridge import atomic, identity, leaks, ready
 from spoolbridge.errors import MessageError, SpoolError
 from spoolbridge.identity import WHY
+from spoolbridge.moves import Directories, Moves
 
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: What opening something says that is not ours to read; anything else (EIO, EMFILE) is not its fault.
@@ -64,38 +65,46 @@ class Claim:
 
     def exists(self) -> bool:
         """False once an operator has removed or moved it: the message is cancelled."""
-        try:
-            self._status()
-        except FileNotFoundError:
-            return False
-        return True
+        return atomic.exists(f"sending/{self.channel}/{self.name}", at=self._fd)
 
-    def read(self) -> Content | None:
+    def read(self, at: int | None = None) -> Content | None:
         """The content, once nobody writes to it any more; None: somebody still does.
 
         After the rename nobody can open it by the name it was dropped under, so a lease that is
-        granted now means that what is read is final. Raises MessageError where it is no message
-        and FileNotFoundError where it is gone.
+        granted now means that what is read is final. `at`: the descriptor of its directory, if it is open.
+        Raises MessageError where it is no message and FileNotFoundError where it is gone.
         """
-        with self._sending() as at:
-            try:
-                fd = os.open(self.name, _OPEN, dir_fd=at)
-            except BlockingIOError:
-                return None  # somebody has a lease of his own
-            except OSError as error:
-                if error.errno not in _UNREADABLE:
-                    raise
-                raise MessageError(f"it cannot be read ({error.strerror})", "copy it instead") from None
-            try:
-                if stat.S_ISDIR(os.fstat(fd).st_mode):
-                    return self._read_bundle(fd)
-                body = self._read_file(fd)
-                return None if body is None else Content(body)
-            finally:
-                os.close(fd)
+        if at is None:
+            with self._sending() as at:
+                return self.read(at)
+        try:
+            fd = os.open(self.name, _OPEN, dir_fd=at)
+        except BlockingIOError:
+            return None  # somebody has a lease of his own
+        except OSError as error:
+            if error.errno not in _UNREADABLE:
+                raise
+            raise MessageError(f"it cannot be read ({error.strerror})", "copy it instead") from None
+        try:
+            if stat.S_ISDIR(os.fstat(fd).st_mode):
+                return self._read_bundle(fd)
+            body = self._read_file(fd)
+            return None if body is None else Content(body)
+        finally:
+            os.close(fd)
 
     def sent(self) -> str:
-        """Settle as sent: into today's directory of `sent/`. Returns where it lies, from the root."""
+        """Settle as sent, durably. Returns where it lies, from the root."""
+        with Directories(self._fd) as directories:
+            moves = Moves(directories)
+            place = self.leave(moves)
+            moves.settle()
+        self.settled = place
+        return place
+
+    def leave(self, moves: Moves) -> str:
+        """Move it into today's directory of `sent/`. Returns where it lies then, from the root; that it is
+        `settled` is the caller's to say, once `moves` are durable."""
         self._check_unsettled()
         day = datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%d")
         place = f"sent/{self.channel}/{day}"
@@ -105,11 +114,12 @@ class Claim:
                 with atomic.directory(self.channel, at=sent) as channel:
                     atomic.ensure_directory(day, at=channel)
         try:
-            return self._settle(place, self.name)
+            moves.move(self.name, self.name, src=f"sending/{self.channel}", dst=place)
         except FileExistsError:
             reason = "an entry of this ID lies in sent/ already; this copy was not posted"
             hint = "to send it again on purpose, drop it under a plain name"
             return self.failed(reason, hint=hint, fresh=True)
+        return f"{place}/{self.name}"
 
     def failed(self, reason: str, *, hint: str = "", to: str | None = None, fresh: bool = False) -> str:
         """Settle as failed, with `<name>.why` beside it. Returns where it lies, from the root.

@@ -16,9 +16,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from spoolbridge import backoff, outgoing
+from spoolbridge import backoff, clerk
 from spoolbridge.channels import Registry
 from spoolbridge.claim import Claim, one_line
+from spoolbridge.clerk import Clerk, Taken
 from spoolbridge.errors import MessageError, SpoolError, TokenRefusedError, UnknownChannelError
 from spoolbridge.intake import Intake
 from spoolbridge.metrics import Kind, Metrics
@@ -46,20 +47,6 @@ class Parked:
     reason: str
 
 
-@dataclass(frozen=True)
-class _Taken:
-    """What one turn of a thread found in a drop box."""
-
-    #: How often the bell had rung before that look.
-    rings: int
-    #: As `Intake.claim` gives it.
-    found: Claim | float | None = None
-    #: The claim's; None: somebody still writes to it.
-    message: OutgoingMessage | None = None
-    #: What looking for a claim raised, or reading it.
-    error: Exception | None = None
-
-
 class Dispatcher:
     """Posts what is dropped. `ring` may be called from any thread of the loop's process."""
 
@@ -68,20 +55,20 @@ class Dispatcher:
         clock: Callable[[], float] = time.time, rescan: float = RESCAN, metrics: Metrics | None = None,
     ) -> None:  # fmt: skip
         self._intake = intake
+        self._clerk = Clerk(intake)
         self._posting = posting
         self._registry = registry
         self._clock = clock
         self._rescan = rescan
         self._metrics = metrics or Metrics(clock=clock)
         self._wake = asyncio.Event()
-        self._rings = 0
         self._loop = asyncio.get_running_loop()
         self._active: dict[str, asyncio.Task[None]] = {}
         self._again: dict[str, asyncio.TimerHandle] = {}
         #: channel → claims that are not settled: of a former service, or left when the disk refused.
         self._claims: dict[str, list[Claim]] = {}
         #: channel → what was taken when the entry before it was settled.
-        self._taken: dict[str, _Taken] = {}
+        self._taken: dict[str, Taken] = {}
         self._finishing = False
         #: Channels whose entry waits for another start (`NotNowError`).
         self._deferred: set[str] = set()
@@ -99,7 +86,7 @@ class Dispatcher:
             self._loop.call_soon_threadsafe(self._rung)
 
     def _rung(self) -> None:
-        self._rings += 1
+        self._clerk.rings += 1
         self._wake.set()
 
     async def run(self) -> None:
@@ -186,7 +173,7 @@ class Dispatcher:
     async def _work(self, channel: str) -> None:
         """Everything that is ready in one channel, one after another."""
         claims = self._claims.setdefault(channel, [])
-        taken: _Taken | None = None
+        taken: Taken | None = None
         try:
             while True:
                 if not claims:
@@ -195,7 +182,7 @@ class Dispatcher:
                         claims.append(found)
                     elif taken.error:
                         raise taken.error
-                    elif self._finishing or taken.rings == self._rings:
+                    elif self._finishing or taken.rings == self._clerk.rings:
                         break
                     else:
                         continue  # what was dropped meanwhile may have come just behind that look
@@ -212,24 +199,9 @@ class Dispatcher:
         except OSError as error:
             self._disk_refused(channel, error)
 
-    async def _next(self, channel: str) -> _Taken:
+    async def _next(self, channel: str) -> Taken:
         taken = self._taken.pop(channel, None)
-        return taken if taken is not None else await in_thread(self._take, channel)
-
-    def _take(self, channel: str) -> _Taken:
-        """In a thread: the channel's next claim, and the first reading of it."""
-        rings, found = self._rings, None
-        try:
-            found = self._intake.claim(channel)
-            return _Taken(rings, found, _message(found) if isinstance(found, Claim) else None)
-        except Exception as error:
-            return _Taken(rings, found, error=error)
-
-    def _sent(self, claim: Claim, *, take: bool) -> None:
-        """In a thread: settle it, and in the same turn take what comes next."""
-        claim.sent()
-        if take and not self._finishing:
-            self._taken[claim.channel] = self._take(claim.channel)
+        return taken if taken is not None else await self._clerk.take(channel)
 
     def _look_again(self, channel: str, seconds: float) -> None:
         def look() -> None:
@@ -248,7 +220,7 @@ class Dispatcher:
         self.disk[channel] = error.strerror or str(error)
         self._look_again(channel, self._rescan)
 
-    async def _carry(self, claim: Claim, taken: _Taken | None) -> bool:
+    async def _carry(self, claim: Claim, taken: Taken | None) -> bool:
         """One claimed entry to its settlement, whatever happens. False: the channel has to wait."""
         try:
             return await self._post(claim, taken)
@@ -260,7 +232,7 @@ class Dispatcher:
             await self._fail(claim, "bug", what, "see its log")
             return True
 
-    async def _post(self, claim: Claim, taken: _Taken | None) -> bool:
+    async def _post(self, claim: Claim, taken: Taken | None) -> bool:
         try:
             message = await self._read(claim, taken)
             if message is None:
@@ -280,14 +252,14 @@ class Dispatcher:
             return True
         return await self._settle(claim, await self._posting.post(claim, channel.id, message))
 
-    async def _read(self, claim: Claim, taken: _Taken | None) -> OutgoingMessage | None:
+    async def _read(self, claim: Claim, taken: Taken | None) -> OutgoingMessage | None:
         """The message, once its writer has closed it; None: 30 s were not enough."""
         if taken and taken.error:
             raise taken.error
         if taken and taken.message is not None:
             return taken.message
         for _ in range(int(LEASE_WAIT / _LEASE_LOOK)):
-            message = await in_thread(_message, claim)
+            message = await in_thread(clerk.read, claim)
             if message is not None:
                 return message
             await asyncio.sleep(_LEASE_LOOK)
@@ -296,7 +268,9 @@ class Dispatcher:
     async def _settle(self, claim: Claim, outcome: Outcome) -> bool:
         try:
             if isinstance(outcome, Sent):
-                await in_thread(self._sent, claim, take=len(self._claims[claim.channel]) == 1)
+                take = len(self._claims[claim.channel]) == 1 and not self._finishing
+                if taken := await self._clerk.settle(claim, take=take):
+                    self._taken[claim.channel] = taken
                 log.info("%s sent as %d", claim, outcome.message_id)
                 self.last_sent[claim.channel] = self._clock()
                 self._metrics.sent(claim.channel, claim.settled)
@@ -336,11 +310,6 @@ class Dispatcher:
         until = now + backoff.delay(now - since)
         self.parked[claim.channel] = Parked(since, until, outcome.reason)
         log.warning("%s released, the channel parked for %.0f s: %s", claim, until - now, outcome.reason)
-
-
-def _message(claim: Claim) -> OutgoingMessage | None:
-    content = claim.read()
-    return None if content is None else outgoing.parse(claim.rest, content.body, content.files)
 
 
 def _where(error: Exception) -> str:

@@ -19,7 +19,11 @@ from dataclasses import dataclass, field
 from spoolbridge import atomic, identity, ready
 from spoolbridge.claim import Claim, explain, one_line, sync_entry, why
 from spoolbridge.identity import WHY
+from spoolbridge.moves import Directories, Moves
 from spoolbridge.spool import HOLD, Spool
+
+#: Seconds for which the list of a drop box holds while nothing is told to have changed.
+_LIST_HOLDS = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +46,21 @@ class _Box:
     known: dict[str, tuple[float, float]] = field(default_factory=dict)
     #: (when it was written, name), first written first.
     order: list[tuple[float, str]] = field(default_factory=list)
+    #: When, and how often somebody had told until then that something may have changed.
+    listed: float = 0.0
+    rung: int | None = None
+
+    def still_holds(self, rung: int | None, now: float) -> bool:
+        """Whether it need not be listed again yet: of a long backlog that would be most of the work."""
+        return rung is not None and rung == self.rung and 0 <= now - self.listed < _LIST_HOLDS
+
+    def waiting(self) -> Iterator[tuple[float, str]]:
+        """In order, while what was given last may be forgotten: a long one is not copied for its first."""
+        position = 0
+        while position < len(self.order):
+            each = self.order[position]
+            yield each
+            position += self.order[position : position + 1] == [each]
 
     def forget(self, name: str) -> None:
         self.names.discard(name)
@@ -89,34 +108,55 @@ class Intake:
             del self._boxes[gone]
         return Look(waiting, frozenset(held), tuple(strays))
 
-    def held(self, channel: str) -> bool:
-        """Whether a `.hold` pauses the channel, or all of them."""
-        return self._spool.has("outgoing", HOLD) or self._spool.has(f"outgoing/{channel}", HOLD)
+    def directories(self) -> Directories:
+        """The spool's, for one turn."""
+        return Directories(self._spool.fd)
 
     def claim(self, channel: str) -> Claim | float | None:
-        """Claim the channel's first ready entry, durably. A number: look again in so many seconds.
+        """As `take`, durably. Raises OSError where the disk refuses; nothing is then claimed."""
+        with self.directories() as directories:
+            moves = Moves(directories)
+            found = self.take(channel, moves)
+            moves.settle()
+            return found
+
+    def take(self, channel: str, moves: Moves, *, rung: int | None = None) -> Claim | float | None:
+        """Claim the channel's first ready entry, as durably as `moves` are. A number: look again in so many
+        seconds. `rung`: how often something was told to have changed, if anybody tells.
 
         What can never become a message goes to `failed/` on the way; a held channel is left alone.
         Raises OSError where the disk refuses; nothing is then claimed. An entry that may not be moved
         (another user's directory) keeps back only itself, and is named once there is nothing else.
         """
-        if self.held(channel) or not self._spool.has("outgoing", channel):
+        try:
+            outgoing = moves.directories.at(f"outgoing/{channel}")
+        except FileNotFoundError:
             return None
+        if atomic.exists(HOLD, at=outgoing) or atomic.exists(HOLD, at=moves.directories.at("outgoing")):
+            return None
+        now = self._clock()
+        box = self._boxes.setdefault(channel, _Box())
+        if box.still_holds(rung, now) and isinstance(found := self._first(channel, box, moves, now), Claim):
+            return found
+        self._list(box, outgoing, now)
+        box.rung = rung
+        return self._first(channel, box, moves, now)
+
+    def _first(self, channel: str, box: _Box, moves: Moves, now: float) -> Claim | float | None:
         soonest: float | None = None
         stuck: PermissionError | None = None
-        now = self._clock()
-        with self._spool.at(f"outgoing/{channel}") as outgoing:
-            for name, written, first_seen in self._in_order(channel, outgoing, now):
-                try:
-                    verdict = ready.examine(name, at=outgoing, now=now, first_seen=first_seen)
-                    if isinstance(verdict, ready.NotYet):
-                        soonest = min(verdict.seconds, soonest or verdict.seconds)
-                    elif isinstance(verdict, ready.Never):
-                        self._refuse(outgoing, channel, name, verdict.reason, verdict.hint)
-                    elif verdict and (claim := self._claim(outgoing, channel, name, written)):
-                        return claim
-                except PermissionError as error:
-                    stuck = stuck or PermissionError(error.errno, f"{error.strerror}: {name!a}")
+        outgoing = moves.directories.at(f"outgoing/{channel}")
+        for written, name in box.waiting():
+            try:
+                verdict = ready.examine(name, at=outgoing, now=now, first_seen=box.known[name][1])
+                if isinstance(verdict, ready.NotYet):
+                    soonest = min(verdict.seconds, soonest or verdict.seconds)
+                elif isinstance(verdict, ready.Never):
+                    self._refuse(outgoing, channel, name, verdict.reason, verdict.hint)
+                elif verdict and (claim := self._claim(outgoing, channel, name, written, moves)):
+                    return claim
+            except PermissionError as error:
+                stuck = stuck or PermissionError(error.errno, f"{error.strerror}: {name!a}")
         if stuck:
             raise stuck
         return soonest
@@ -157,23 +197,24 @@ class Intake:
             with suppress(FileNotFoundError), self._spool.at(place) as at:
                 atomic.sync_directory(at)
 
-    def _claim(self, outgoing: int, channel: str, name: str, written: float) -> Claim | None:
-        if channel not in self._roomy or not self._spool.has("sending", channel):
-            self._make_room(channel)
+    def _claim(
+        self, outgoing: int, channel: str, name: str, written: float, moves: Moves
+    ) -> Claim | None:
+        place = f"sending/{channel}"
+        sending = self._roomy_place(place, channel, moves.directories)
         parsed = identity.parse(name)
-        with self._spool.at(f"sending/{channel}") as sending:
-            entry_id = parsed[0] if parsed else self._channel_minter(channel).mint(written)
-            claimed = identity.file_name(entry_id, parsed[1] if parsed else name)
-            if parsed and any(each.startswith(entry_id) for each in os.listdir(sending)):
-                reason = "an entry of this ID is being sent already; this one was not posted"
-                self._refuse(outgoing, channel, name, reason, "drop it under a plain name", fresh=True)
-                return None
-            try:
-                stamp = sync_entry(name, outgoing)
-                atomic.move(name, claimed, src=outgoing, dst=sending)
-                at = os.stat(claimed, dir_fd=sending, follow_symlinks=False).st_ctime
-            except (FileNotFoundError, FileExistsError, ValueError):
-                return None  # somebody was quicker, or a bundle got a stray member just now
+        entry_id = parsed[0] if parsed else self._channel_minter(channel).mint(written)
+        claimed = identity.file_name(entry_id, parsed[1] if parsed else name)
+        if parsed and any(each.startswith(entry_id) for each in os.listdir(sending)):
+            reason = "an entry of this ID is being sent already; this one was not posted"
+            self._refuse(outgoing, channel, name, reason, "drop it under a plain name", fresh=True)
+            return None
+        try:
+            stamp = sync_entry(name, outgoing)
+            moves.move(name, claimed, src=f"outgoing/{channel}", dst=place)
+            at = os.stat(claimed, dir_fd=sending, follow_symlinks=False).st_ctime
+        except (FileNotFoundError, FileExistsError, ValueError):
+            return None  # somebody was quicker, or a bundle got a stray member just now
         self._forget(channel, name)
         with suppress(OSError):  # an entry in sending/ without a claim would wait for the next start
             os.unlink(name + WHY, dir_fd=outgoing)  # `mv failed/ch/*` takes it along
@@ -183,6 +224,14 @@ class Intake:
             self._spool.root, self._spool.fd, channel, claimed,
             stamp=stamp, claimed=at, clock=self._clock, explained=self._explained,
         )  # fmt: skip
+
+    def _roomy_place(self, place: str, channel: str, directories: Directories) -> int:
+        """Where the channel's claims lie, once there is every directory that they will need."""
+        if channel in self._roomy:
+            with suppress(FileNotFoundError):
+                return directories.at(place)
+        self._make_room(channel)
+        return directories.at(place)
 
     def _forget_reasons(self, retried: str) -> None:
         """An entry on its way has no reason in `failed/`, under whichever channel it was dropped at first."""
@@ -216,22 +265,20 @@ class Intake:
             self._told.add(what)
             log.warning("%s", what)
 
-    def _in_order(self, channel: str, outgoing: int, now: float) -> Iterator[tuple[str, float, float]]:
-        """(name, when it was written, when we first saw it), first written first. Times of files tick in
-        steps of 4 ms (measured), so an ID's own time counts where there is one, and the name where times
-        are equal. Of a long backlog, to sort it for each claim would be most of the work."""
-        box = self._boxes.setdefault(channel, _Box())
+    def _list(self, box: _Box, outgoing: int, now: float) -> None:
+        """Bring what is known of a drop box up to date. Times of files tick in steps of 4 ms (measured), so
+        an ID's own time counts where there is one, and the name where times are equal."""
         names = set(os.listdir(outgoing))
-        if names != box.names:
-            for gone in box.known.keys() - names:
-                del box.known[gone]
-            for name in names - box.names:
-                if not ready.ignored(name) and not self._place(box, name, outgoing, now):
-                    names.discard(name)
-            box.names = names
-            box.order = sorted((written, name) for name, (written, _) in box.known.items())
-        for written, name in list(box.order):
-            yield name, written, box.known[name][1]
+        box.listed = now
+        if names == box.names:
+            return
+        for gone in box.known.keys() - names:
+            del box.known[gone]
+        for name in names - box.names:
+            if not ready.ignored(name) and not self._place(box, name, outgoing, now):
+                names.discard(name)
+        box.names = names
+        box.order = sorted((written, name) for name, (written, _) in box.known.items())
 
     def _place(self, box: _Box, name: str, outgoing: int, now: float) -> bool:
         """Give a name its place, which it keeps; False: it is gone."""

@@ -45,7 +45,13 @@ class _Line:
     record: dict[str, Any]
     durable: bool
     done: bool = False
-    error: BaseException | None = None
+    error: Exception | None = None
+
+
+class _Own(threading.local):
+    """What the calls that a thread makes `together` have appended so far."""
+
+    lines: list[_Line] | None = None
 
 
 class Journal:
@@ -68,6 +74,7 @@ class Journal:
         self._lock = threading.Lock()
         #: What waits to be written, in order; who has the turn writes all of it.
         self._queue: deque[_Line] = deque()
+        self._own = _Own()
         self._histories: dict[tuple[str, int], History] = {}
         #: What is known of these does not begin in this file, and is all there.
         self._whole: set[tuple[str, int]] = set()
@@ -193,6 +200,22 @@ class Journal:
         more: dict[str, Any] = {"held": held} if held else {}
         self._append("failed", entry_id, channel_id, reason=reason, **more)
 
+    def together(self, calls: Sequence[Callable[[], None]]) -> list[Exception | None]:
+        """Make calls that append, and write at once what all of them did. What each raised."""
+        ended: list[tuple[Exception | None, list[_Line]]] = []
+        for call in calls:
+            lines: list[_Line] = []
+            self._own.lines = lines
+            try:
+                call()
+                ended.append((None, lines))
+            except Exception as error:
+                ended.append((error, []))
+            finally:
+                self._own.lines = None
+        self._put([line for _, lines in ended for line in lines])
+        return [error or next((line.error for line in lines if line.error), None) for error, lines in ended]
+
     def compress(self, file: Dated) -> int:
         """Keep a file that is not written to any more compressed; the bytes that this spares."""
         return journal_files.compress(self._state, file)  # who reads meanwhile finds it under either name
@@ -209,12 +232,18 @@ class Journal:
         now = round(self._clock(), 3)
         record = {"at": now, "kind": kind, "id": entry_id, "channel": channel_id, **fields}
         line = _Line(record, durable)
-        self._queue.append(line)
-        with self._turn:
-            if not line.done:
-                self._write([self._queue.popleft() for _ in range(len(self._queue))])
+        if self._own.lines is not None:
+            self._own.lines.append(line)
+            return
+        self._put([line])
         if line.error is not None:
             raise line.error
+
+    def _put(self, lines: Sequence[_Line]) -> None:
+        self._queue.extend(lines)
+        with self._turn:
+            if lines and not lines[-1].done:
+                self._write([self._queue.popleft() for _ in range(len(self._queue))])
 
     def _write(self, lines: Sequence[_Line]) -> None:
         """All of them or, told to each, none."""
@@ -230,7 +259,7 @@ class Journal:
             with self._lock:
                 for record in records:
                     self._apply(record)
-        except BaseException as error:
+        except Exception as error:
             for line in lines:
                 line.error = error
         finally:

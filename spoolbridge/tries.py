@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from spoolbridge import backoff, identity, outgoing
@@ -29,6 +30,7 @@ from spoolbridge.journal import Journal, PartHistory
 from spoolbridge.outcome import Closed, NotSent, Outcome, Refused, Sent, Unknown
 from spoolbridge.outgoing import Form, OutgoingMessage, Part
 from spoolbridge.readback import Absent, Bot, Found, read_back
+from spoolbridge.turns import Turns
 from spoolbridge.waiting import in_thread
 
 NONCE_WINDOW = 120.0  # seconds; Discord says "the past few minutes" and no more (Create Message)
@@ -114,6 +116,8 @@ class Tries:
         answered: Callable[[float], None] = lambda written: None,
     ) -> None:  # fmt: skip
         self._journal = journal
+        #: What several channels note at the same time is made durable together.
+        self._noting: Turns[Callable[[], None], None] = Turns(journal.together)
         self._client = client
         self._bot = bot
         self._clock = clock
@@ -217,7 +221,7 @@ class Tries:
             if known.unresolved is not None and not self._nonce_holds(known):
                 raise _StaleError  # the limiter may have kept it waiting for a minute
             try:
-                await in_thread(self._write_try, place)
+                await self._noting.ask(partial(self._write_try, place))
             except OSError as error:
                 raise _UnwrittenError from error
             asked = True
@@ -269,11 +273,12 @@ class Tries:
         if isinstance(outcome, Sent):
             if place.number == place.parts:
                 self._answered(place.claim.written)
-            await in_thread(self._journal.sent, *place.whose, outcome.message_id, self._bot.guild_id)
+            note = partial(self._journal.sent, *place.whose, outcome.message_id, self._bot.guild_id)
         elif isinstance(outcome, Unknown):
-            await in_thread(self._journal.unknown, *place.whose)
+            note = partial(self._journal.unknown, *place.whose)
         else:
-            await in_thread(self._journal.not_sent, *place.whose)
+            note = partial(self._journal.not_sent, *place.whose)
+        await self._noting.ask(note)
 
     async def _resolve(self, place: Place, known: PartHistory) -> Sent | Refused | Closed | None:
         """Read the channel back. None: it is surely not there and the journal says so, or: ask again."""

@@ -20,9 +20,9 @@ ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
         "leaks",
-        "errors outcome emoji atomic backoff identity metrics waiting rendering split schedule visits "
+        "errors outcome emoji atomic backoff identity metrics waiting turns rendering split schedule visits "
         "watcher systemd retention emulator",
-        "dotenv channels ready handed first_start discord framing",
+        "dotenv channels ready handed first_start moves discord framing",
         "settings",
         "header claim incoming cursor",
         "outgoing access journal_files standing",
@@ -31,7 +31,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "spool deliveries mail readback guild threads attached_files role_names hints troubles",
         "intake lock status failures inbox sending sharing units tries evidence places secrecy holds "
         "happenings incoming_file inbox_file mail_files gt attachments receipts",
-        "posting arrivals asks archive chronicle prunable",
+        "posting clerk arrivals asks archive chronicle prunable",
         "scope findings prune",
         "gt_mail town notices dispatcher poller comparison doctor asker installation",
         "post_office",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from spoolbridge.moves import Moves
 from tests.support.live import living
 
 TURNS = 3  # taken and read; tried; noted. It is settled in the turn that takes the next
@@ -41,16 +42,16 @@ async def test_a_message_waits_for_three_turns(tmp_path: Path) -> None:
 async def test_the_disk_refuses_the_next_claim(tmp_path: Path) -> None:
     """What was settled in that turn is neither settled nor posted again, and the next waits for room."""
     async with living(tmp_path / "spool", "general", rescan=0.05) as live:
-        claim, claims = live.intake.claim, 0
+        take, claims = live.intake.take, 0
 
-        def refusing(channel: str) -> Any:
+        def refusing(channel: str, moves: Moves, **more: Any) -> Any:
             nonlocal claims
             claims += 1
             if claims == 2:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            return claim(channel)
+            return take(channel, moves, **more)
 
-        with patch.object(live.intake, "claim", refusing):
+        with patch.object(live.intake, "take", refusing):
             for text in ("first", "second"):
                 live.spool.drop("general", text.encode())
             await live.posted("general", "first", "second")
