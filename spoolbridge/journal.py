@@ -121,7 +121,7 @@ class Journal:
         """As `history`, at once; None: it has to look into older files, or may raise."""
         with self._lock:
             key = entry_id, channel_id
-            if key in self._cut or not self._remembered(key):
+            if key in self._cut or not (self._remembered(key) or self._is_new(key)):
                 return None
             return self._histories.get(key) or History()
 
@@ -340,6 +340,15 @@ class Journal:
             if not whole:
                 self._cut.add(key)
             return self._histories.get(key)
+
+    def _is_new(self, key: tuple[str, int]) -> bool:
+        """Whether no file can know it, which is so of most that wait in a long backlog."""
+        written = identity.time_of(key[0])
+        known = key in self._histories or written > self._clock()
+        if known or not self._older.silent(written, key[0]):
+            return False
+        self._whole.add(key)
+        return True
 
     def _remembered(self, key: tuple[str, int]) -> bool:
         """Whether memory holds all that is known of an entry."""

@@ -88,18 +88,26 @@ class Older:
     def records(self, since: float, *, having: str = "") -> Iterator[Record]:
         """What was written at that time (unix seconds) or later. `having`: an ID, a key or a message's id,
         and only records that mention it."""
+        first, wanted = day_of(since - _DAY), hash(having.encode())
         for number, each in enumerate(self._files):
-            if each.day >= day_of(since - _DAY) and self._may_mention(each, number, having):
-                yield from read(self._state, each.name, having=having)
+            if each.day < first:
+                continue
+            if having and number >= len(self._files) - _INDEXED:
+                if each not in self._mentioned:
+                    self._mentioned[each] = _mentions(self._state, each.name)
+                if not _contains(self._mentioned[each], wanted):
+                    continue
+            yield from read(self._state, each.name, having=having)
 
-    def _may_mention(self, file: Dated, number: int, text: str) -> bool:
-        if not text or number < len(self._files) - _INDEXED:
-            return True
-        if file not in self._mentioned:
-            self._mentioned[file] = _mentions(self._state, file.name)
-        known, wanted = self._mentioned[file], hash(text.encode())
-        place = bisect_left(known, wanted)
-        return place < len(known) and known[place] == wanted
+    def silent(self, since: float, text: str) -> bool:
+        """Whether `records` gives nothing, and no file that was removed could have, as far as that is known
+        without reading; at any time and from any thread."""
+        horizon, mentioned = self._horizon, self._mentioned
+        first, wanted = day_of(since - _DAY), hash(text.encode())
+        return horizon is not None and horizon <= since - _DAY and all(
+            each.day < first or (each in mentioned and not _contains(mentioned[each], wanted))
+            for each in self._files
+        )
 
 
 def dated(state: int) -> list[Dated]:
@@ -225,6 +233,11 @@ def _blocks(file: IO[bytes]) -> Iterator[bytes]:
     """The file in pieces that end with a line."""
     while block := file.read(_BLOCK):
         yield block + file.readline()
+
+
+def _contains(known: array[int], wanted: int) -> bool:
+    place = bisect_left(known, wanted)
+    return place < len(known) and known[place] == wanted
 
 
 def _mentions(state: int, name: str) -> array[int]:

@@ -452,6 +452,76 @@ class TestTogether:
             assert desk.history() == desk.journal.at_hand(A, VILLA)
             desk.restart()
 
+    def test_what_no_older_file_mentions_is_at_hand(self, desk: Desk) -> None:
+        """Of a long backlog every entry is older than the file, and each would wait for a thread. What the
+        files mention is known from the first look on; what is tried then is no longer new."""
+        first, second, mentioned = (new_id(START + 0.5, f"{number:08}") for number in range(3))
+        desk.tried(mentioned)
+        desk.sent(mentioned)
+        desk.full()
+        desk.clock.advance(1)
+        while not desk.files():
+            desk.tried(B)
+        assert desk.journal.at_hand(first, VILLA) is None
+        assert History() == desk.history(first)
+        assert History() == desk.journal.at_hand(second, VILLA)
+        assert desk.journal.at_hand(mentioned, VILLA) is None
+        desk.tried(second)
+        assert desk.history(second) == desk.journal.at_hand(second, VILLA)
+        assert desk.history(second).part
+
+    def test_what_a_removed_file_may_have_mentioned_is_not_at_hand(self, desk: Desk) -> None:
+        """It may have been sent: that nobody can tell is found out by looking."""
+        desk.tried(B)
+        desk.clock.now += DAY
+        desk.tried(new_id(desk.clock.now))
+        for file in desk.files():
+            desk.journal.forget(file)
+        for _ in range(2):
+            assert desk.journal.at_hand(A, VILLA) is None
+            with pytest.raises(ForgottenError):
+                desk.history()
+
+    def test_calls_are_made_together(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One write and one sync for all; what one of them raises costs the others nothing."""
+        writes: list[int] = []
+        real = atomic.append
+
+        def append(fd: int, data: bytes, *, durable: bool = True) -> None:
+            writes.append(data.count(b"\n"))
+            real(fd, data, durable=durable)
+
+        def taken_away() -> None:
+            desk.tried(self.IDS[5])
+            raise FileNotFoundError
+
+        monkeypatch.setattr(atomic, "append", append)
+        calls = partial(desk.tried, self.IDS[0]), taken_away, partial(desk.sent, self.IDS[1])
+        errors = desk.journal.together(calls)
+        assert [None, FileNotFoundError, None] == [error and type(error) for error in errors]
+        assert [2] == writes
+        assert [*self.IDS[:2]] == [record["id"] for record in desk.records()]
+        assert 5 == desk.part(self.IDS[1]).message_id
+
+    def test_a_failure_is_told_to_every_call(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Who was not told would post without its `try`. Afterwards there is room again."""
+
+        def refuse(*_: Any, **__: Any) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as full:
+            full.setattr(atomic, "append", refuse)
+            errors = desk.journal.together([partial(desk.tried, each) for each in self.IDS[:2]])
+        assert [errno.ENOSPC] * 2 == [error.errno for error in errors if isinstance(error, OSError)]
+        assert [] == desk.records()
+        assert [None] == desk.journal.together([desk.tried])
+        assert [A] == [record["id"] for record in desk.records()]
+
+    def test_no_calls(self, desk: Desk) -> None:
+        """Write nothing."""
+        assert [] == desk.journal.together([])
+        assert [] == desk.records()
+
     def test_a_failure_is_told_to_everybody_whose_record_was_in_it(
         self, desk: Desk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
