@@ -102,6 +102,8 @@ _SHAPES = (
         word=False, digit=True,
     ),
 )  # fmt: skip
+#: Most texts hold none of these, and to see that is all that is done with them.
+_MARKS = tuple((shape, mark) for shape in _SHAPES for mark in shape.marks)
 #: Its first part is the bot's id in base64, so it begins with one of three letters.
 _DISCORD = r"([MNO](?<!\w.)[\w-]{22,27})\.[\w-]{6}\.[\w-]{27,110}+"
 
@@ -125,22 +127,27 @@ def mask(text: str, own: str = "", *, by: str = "…") -> str:
 
 
 def _all(text: str) -> Iterator[Leak]:
-    for shape in _SHAPES:
-        for mark in shape.marks:
-            at = text.find(mark)
-            while at >= 0:
-                after = at + len(mark)
-                if not (shape.word and at and text[at - 1] in _WORD):
-                    match = _compiled(shape.pattern).match(text, at)
-                    if match is not None:
-                        after = match.end()  # also where it is none: what was read is not read again
-                        if leak := _judged(shape, mark, match):
-                            yield leak
-                at = text.find(mark, after)
+    for shape, mark in _MARKS:
+        if mark in text:
+            yield from _beginning(shape, mark, text)
     if text.count(".") > 1:
         for match in _compiled(_DISCORD).finditer(text):
             if _is_an_id(match[1]):
                 yield Leak("a Discord token", "", match.start(), match.end())
+
+
+def _beginning(shape: _Shape, mark: str, text: str) -> Iterator[Leak]:
+    """Those of a shape that begin with one of its marks."""
+    at = text.find(mark)
+    while at >= 0:
+        after = at + len(mark)
+        if not (shape.word and at and text[at - 1] in _WORD):
+            match = _compiled(shape.pattern).match(text, at)
+            if match is not None:
+                after = match.end()  # also where it is none: what was read is not read again
+                if leak := _judged(shape, mark, match):
+                    yield leak
+        at = text.find(mark, after)
 
 
 def _judged(shape: _Shape, mark: str, match: re.Match[str]) -> Leak | None:
