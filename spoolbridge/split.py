@@ -25,7 +25,7 @@ _JOINERS = {"\u200d", "\ufe0e", "\ufe0f", "\u20e3"}
 
 def units(text: str) -> int:
     """The length in UTF-16 units."""
-    return len(text) + sum(character > "\uffff" for character in text)
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def split(text: str, limit: int = LIMIT) -> list[str]:
