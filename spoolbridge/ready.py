@@ -11,10 +11,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import signal
 import stat
 from contextlib import suppress
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from typing import NamedTuple
 
 from spoolbridge import identity
@@ -32,7 +33,7 @@ _IGNORED = (
 )  # fmt: skip
 #: The same, as it is quickest to ask of every name in a long list.
 _ENDINGS = tuple(pattern[1:] for pattern in _IGNORED if pattern.startswith("*"))
-_OTHERS = tuple(pattern for pattern in _IGNORED if not pattern.startswith("*"))
+_OTHERS = re.compile("|".join(translate(each) for each in _IGNORED if not each.startswith("*")))
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
@@ -55,7 +56,7 @@ Verdict = bool | NotYet | Never | None
 
 def ignored(name: str) -> bool:
     """Whether a name is nobody's message: hidden, a temporary, a backup, a reason."""
-    return name.endswith(_ENDINGS) or any(fnmatchcase(name, pattern) for pattern in _OTHERS)
+    return name.endswith(_ENDINGS) or _OTHERS.match(name) is not None
 
 
 def is_entry(child: os.DirEntry[str]) -> bool:
