@@ -17,8 +17,8 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="module")
-async def forks(anyio_backend: str) -> AsyncIterator[Zygote]:
-    async with zygote() as made:
+async def forks(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Zygote]:
+    async with zygote(tmp_path_factory.mktemp("worlds")) as made:
         yield made
 
 

@@ -24,6 +24,7 @@ from tests.crash.world import CHANNEL, World, Zygote, world
 LONG = "\n\n".join(f"{number}. " + "All work and no play makes a long message. " * 12 for number in range(9))
 PICTURE = b"\x89PNG" + bytes(300_000)
 SHARE = 6  # pairs of kills that an ordinary run tries; the sweep tries all
+APART = 4  # calls between two kills behind which somebody reads or retries, in an ordinary run
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ LIVES = [
     Life("a mail to the channel", _an_agents_mail, mailed=True, every=14),
     Life("a mail to the channel, refused", _an_agents_mail_is_refused, mailed=True, every=16),
     Life("an answer with a picture", lambda world: world.say("look", PICTURE), every=6),
-    Life("an answer", lambda world: world.say("what is up?")),
+    Life("an answer", lambda world: world.say("what is up?"), every=2),
 ]
 
 
@@ -251,11 +252,24 @@ async def test_killed_at_every_pair_of_calls(tmp_path: Path, forks: Zygote, life
 
 
 @pytest.mark.timeout(120)
-async def test_a_consumer_that_takes_the_file_at_once(tmp_path: Path, forks: Zygote) -> None:
+async def test_a_consumer_that_takes_the_file_at_once(
+    tmp_path: Path, forks: Zygote, dice: random.Random
+) -> None:
     """A reader empties `new/` between the kill and the start: the message does not come a second time."""
+    await _killed_and_read(tmp_path, forks, dice.randint(1, APART), APART)
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(600)
+async def test_a_consumer_after_every_call(tmp_path: Path, forks: Zygote) -> None:
+    """The rest of them."""
+    await _killed_and_read(tmp_path, forks, 1, 1)
+
+
+async def _killed_and_read(tmp_path: Path, forks: Zygote, first: int, every: int) -> None:
     life = LIVES[-1]
     count = await points(tmp_path / "quiet", forks, life)
-    for number in range(1, count + 1):
+    for number in range(first, count + 1, every):
         async with world(tmp_path / "killed", forks) as struck:
             life.prepare(struck)
             await struck.life(kill_at=number)
@@ -269,11 +283,24 @@ async def test_a_consumer_that_takes_the_file_at_once(tmp_path: Path, forks: Zyg
 
 
 @pytest.mark.timeout(120)
-async def test_an_operator_retries_what_had_been_posted(tmp_path: Path, forks: Zygote) -> None:
+async def test_an_operator_retries_what_had_been_posted(
+    tmp_path: Path, forks: Zygote, dice: random.Random
+) -> None:
     """Wherever the kill left it, `mv … outgoing/` of the very same entry posts nothing twice."""
+    await _killed_and_retried(tmp_path, forks, dice.randint(1, APART), APART)
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(600)
+async def test_an_operator_retries_after_every_call(tmp_path: Path, forks: Zygote) -> None:
+    """The rest of them."""
+    await _killed_and_retried(tmp_path, forks, 1, 1)
+
+
+async def _killed_and_retried(tmp_path: Path, forks: Zygote, first: int, every: int) -> None:
     life = LIVES[0]
     count = await points(tmp_path / "quiet", forks, life)
-    for number in range(1, count + 1):
+    for number in range(first, count + 1, every):
         async with world(tmp_path / "killed", forks) as struck:
             life.prepare(struck)
             await struck.life(kill_at=number)

@@ -30,10 +30,12 @@ _PATIENCE = 20.0  # seconds for one life of the service, far more than it needs
 
 
 class Zygote:
-    """Forks services on request, one after another."""
+    """Forks services on request, one after another; and keeps the trees that fresh worlds are copies of."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
+    def __init__(self, process: asyncio.subprocess.Process, place: Path) -> None:
+        self._process, self.place = process, place
+        #: When the guild of a tree was made that has been read once; by whether it stands in a town.
+        self.read_once: dict[bool, float] = {}
 
     async def run(self, command: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin and self._process.stdout
@@ -43,14 +45,15 @@ class Zygote:
 
 
 @asynccontextmanager
-async def zygote() -> AsyncIterator[Zygote]:
+async def zygote(place: Path) -> AsyncIterator[Zygote]:
+    """One that keeps its trees in the directory `place`."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.crash.zygote",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         cwd=Path(__file__).parents[2],
     )  # fmt: skip
     try:
-        yield Zygote(process)
+        yield Zygote(process, place)
     finally:
         assert process.stdin
         process.stdin.close()
@@ -205,18 +208,38 @@ async def world(base: Path, zygote: Zygote, *, mailed: bool = False) -> AsyncIte
 
     `mailed`: it stands in a Gas Town whose gt works.
     """
+    first = zygote.place / ("mailed" if mailed else "plain")
+    if mailed not in zygote.read_once:
+        born = time.time()
+        async with _standing(first, zygote, born, mailed) as made:
+            await made.life()
+        zygote.read_once[mailed] = born
     shutil.rmtree(base, ignore_errors=True)
-    base.mkdir(parents=True)
+    shutil.copytree(first, base)
+    async with _standing(base, zygote, zygote.read_once[mailed], mailed) as made:
+        yield made
+
+
+@asynccontextmanager
+async def _standing(base: Path, zygote: Zygote, born: float, mailed: bool) -> AsyncIterator[World]:
+    """A world around the tree in `base`, if there is one.
+
+    Two guilds that were made at one moment have the same ids: what was read of one was read of the other.
+    """
     worlds: list[World] = []
-    emulator = Emulator(limits=False, clock=lambda: time.time() + sum(each.time_passed for each in worlds))
+
+    def clock() -> float:
+        return time.time() + worlds[0].time_passed if worlds else born
+
+    emulator = Emulator(limits=False, clock=clock)
+    channel_id = emulator.add_channel(CHANNEL)
     async with emulator.serve():
-        channel_id = emulator.add_channel(CHANNEL)
         made = World(base, zygote, emulator)
-        worlds.append(made)
         if mailed:
+            (base / "town" / "mayor").mkdir(parents=True, exist_ok=True)
             made.gt = FakeGt(base / "gt")
-            (base / "town" / "mayor").mkdir(parents=True)
-        Spool.create(made.root).close()
-        (made.root / "discord-channels.json").write_text(json.dumps({CHANNEL: str(channel_id)}))
-        await made.life()
+        if not made.root.exists():
+            Spool.create(made.root).close()
+            (made.root / "discord-channels.json").write_text(json.dumps({CHANNEL: str(channel_id)}))
+        worlds.append(made)
         yield made

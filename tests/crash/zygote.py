@@ -26,6 +26,10 @@ def main() -> None:
     time.time = lambda: real_time() + offset[0]
 
     import asyncio
+    import concurrent.futures.thread  # noqa: F401 - a fork need not
+    import gc
+
+    import watchdog.observers.inotify_c  # noqa: F401 - nor this, which the watcher imports when it starts
 
     from spoolbridge import asker, asks, gt_mail, notices, service
     from spoolbridge.settings import Settings
@@ -50,6 +54,7 @@ def main() -> None:
         done = Path(command["done"])
         asyncio.run(service.run(settings, ready=lambda parts: _end_when(done, parts)))
 
+    gc.freeze()  # a collection in a fork would copy every page of what is here
     for line in sys.stdin:
         command = json.loads(line)
         pid = os.fork()
