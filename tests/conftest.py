@@ -30,6 +30,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 
 # As the service does: the kernel's signal for a broken lease would end the process.
 signal.signal(signal.SIGIO, signal.SIG_IGN)
+# A shell's job in the background ignores it, and so would every program that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class OutsideError(RuntimeError):

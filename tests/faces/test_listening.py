@@ -19,6 +19,7 @@ from spoolbridge.arrivals import Arrivals
 from spoolbridge.errors import SpoolBusyError
 from spoolbridge.incoming import maildir_bytes, maildir_name
 from spoolbridge.spool import Spool
+from tests.support import warm
 from tests.support.messages import START, VILLA, incoming
 from tests.support.programs import PROGRAM, Ended, ran
 from tests.support.waiting import wait_until
@@ -47,9 +48,9 @@ def environment(spool: Spool) -> dict[str, str]:
 
 
 @contextmanager
-def running(spool: Spool, *words: str) -> Iterator[subprocess.Popen[str]]:
+def running(spool: Spool, *words: str) -> Iterator[warm.Popen]:
     """The program, at work in the background; ended by Ctrl-C where it has not ended by itself."""
-    process = subprocess.Popen(
+    process = warm.Popen(
         [PROGRAM, *words], env=environment(spool), cwd=spool.root.parent,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip

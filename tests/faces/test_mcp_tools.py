@@ -22,6 +22,7 @@ from spoolbridge.mcp_server import SEND, make_server, schemas
 from spoolbridge.settings import Settings
 from spoolbridge.spool import Spool
 from tests.faces.test_mcp import ask, dropped, post, process, service
+from tests.support import warm
 
 VILLA = Channel("mayor-villa", 1467106918538678294, "villa", "mayor-villa")
 GUILD = 1467106918538600000
@@ -392,7 +393,7 @@ class Wire:
 
     def __init__(self, settings: Settings, *words: str) -> None:
         there = process(settings)
-        self._process = subprocess.Popen(
+        self._process = warm.Popen(
             [there.command, *there.args, *words], env={"PATH": os.environ["PATH"], **(there.env or {})},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             cwd=there.cwd, text=True,

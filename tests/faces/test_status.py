@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import re
 import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +24,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from spoolbridge import lock, status
 from spoolbridge.cli import screen
 from spoolbridge.spool import Spool
+from tests.support import warm
 from tests.support.programs import PROGRAM, Demo, Running, environment, ran
 from tests.support.standing import SCHEMA, checked, looked
 from tests.support.tree import contents, tree
@@ -311,9 +315,9 @@ class Terminal:
 
     def __init__(self, *words: str, cwd: Path) -> None:
         self._main, inner = pty.openpty()
-        size = ["sh", "-c", 'stty rows 24 cols 80 && exec "$@"', "sh"]
-        self.process = subprocess.Popen(
-            [*size, PROGRAM, *words], cwd=cwd, env=environment({"TERM": "xterm"}), stdin=inner,
+        fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self.process = warm.Popen(
+            [PROGRAM, *words], cwd=cwd, env=environment({"TERM": "xterm"}), stdin=inner,
             stdout=inner, stderr=inner, start_new_session=True,
         )  # fmt: skip
         os.close(inner)
@@ -364,7 +368,7 @@ def test_watched_on_a_terminal(spool: Spool, tmp_path: Path) -> None:
 
 def test_a_reader_that_goes_away(spool: Spool, tmp_path: Path) -> None:
     """`status --watch | head -1` ends at the next change, without a traceback."""
-    with subprocess.Popen(
+    with warm.Popen(
         [PROGRAM, "status", "--watch", "--json"], cwd=tmp_path, env=environment(),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as watch:  # fmt: skip

@@ -1,4 +1,7 @@
-"""The installed program as processes: one that ends by itself, one that is told to, and the demo."""
+"""The installed program as processes: one that ends by itself, one that is told to, and the demo.
+
+They are forks of a process that has imported everything (`tests.support.warm`).
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from typing import Any, Self
 from click.testing import CliRunner
 
 from spoolbridge import cli
+from tests.support import warm
 from tests.support.waiting import wait_until
 
 PROGRAM = Path(sys.executable).with_name("spoolbridge")
@@ -48,11 +52,16 @@ def ran(
     timeout: float = PATIENCE,
 ) -> Ended:  # fmt: skip
     """The command once it has ended."""
-    done = subprocess.run(
-        [PROGRAM, *arguments], cwd=cwd, env=environment(env), input=stdin, capture_output=True,
-        timeout=timeout, check=False,
-    )  # fmt: skip
-    return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+    pipe = subprocess.PIPE
+    with warm.Popen(
+        [PROGRAM, *arguments], cwd=cwd, env=environment(env), stdin=pipe, stdout=pipe, stderr=pipe
+    ) as process:
+        try:
+            out, err = process.communicate(stdin, timeout)
+        except BaseException:
+            process.kill()
+            raise
+    return Ended(process.returncode, out.decode(), err.decode())
 
 
 def said(*arguments: str, stdin: str | bytes = "", env: dict[str, str] | None = None) -> Ended:
@@ -80,7 +89,7 @@ class Running:
         # Files and not pipes: nobody has to read them for the program to go on.
         self._out, self._err = cwd / f"{arguments[0]}.out", cwd / f"{arguments[0]}.err"
         with open(self._out, "wb") as out, open(self._err, "wb") as err:
-            self.process = subprocess.Popen(
+            self.process = warm.Popen(
                 [PROGRAM, *arguments], cwd=cwd, env=environment(env), stdin=subprocess.DEVNULL,
                 stdout=out, stderr=err, start_new_session=True,
             )  # fmt: skip

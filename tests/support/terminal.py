@@ -12,7 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.support.programs import ENDS_WITHIN, PATIENCE, environment
+from tests.support import warm
+from tests.support.programs import ENDS_WITHIN, PATIENCE, PROGRAM, environment
 
 
 class Terminal:
@@ -24,10 +25,12 @@ class Terminal:
         self._end, inner = pty.openpty()
         self._shown = b""
         self._read = 0
-        self.process = subprocess.Popen(
-            ["setsid", "--ctty", *command], cwd=cwd, env=environment(env),
-            stdin=inner, stdout=inner, stderr=inner,
-        )  # fmt: skip
+        made = {"cwd": cwd, "env": environment(env), "stdin": inner, "stdout": inner, "stderr": inner}
+        self.process = (
+            warm.Popen(command, ctty=True, **made)
+            if command[0] == PROGRAM
+            else subprocess.Popen(["setsid", "--ctty", *command], **made)  # type: ignore[call-overload]
+        )
         os.close(inner)
 
     @property
