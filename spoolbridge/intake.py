@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from spoolbridge import atomic, identity, ready
 from spoolbridge.claim import Claim, explain, one_line, sync_entry, why
+from spoolbridge.glances import Glances
 from spoolbridge.identity import WHY
 from spoolbridge.moves import Directories, Moves
 from spoolbridge.spool import HOLD, Spool
@@ -81,6 +82,9 @@ class Intake:
         self._minter = identity.Minter(clock)
         self._minters: dict[str, identity.Minter] = {}
         self._boxes: dict[str, _Box] = {}
+        #: Of each drop box: whether an entry lies there, and whether it is held. Both depend on names alone;
+        #: that an entry still waits for its time is found out by who claims.
+        self._glances = Glances(_glanced)
         #: Channels that have their directories in every state.
         self._roomy: set[str] = set()
         #: Places in `failed/` that may hold reasons: those of what failed here, and of what had before.
@@ -90,22 +94,23 @@ class Intake:
         self._told: set[str] = set()
 
     def look(self) -> Look:
-        """One scan of the drop boxes: names only, nothing is opened."""
+        """One scan of the drop boxes: names only, no entry is opened, and no box in which nothing changed."""
         waiting: dict[str, bool] = {}
         held, strays = set(), []
         with self._spool.at("outgoing") as outgoing:
             everything = atomic.exists(HOLD, at=outgoing)
             with os.scandir(outgoing) as children:
                 found = [(child.name, child.is_dir(follow_symlinks=False)) for child in children]
-        for name, is_directory in found:
-            if not is_directory:
-                strays += [] if ready.ignored(name) else [name]
-            elif not name.startswith("."):
-                waiting[name], paused = self._glance(name)
-                if everything or paused:
-                    held.add(name)
+            for name, is_directory in found:
+                if not is_directory:
+                    strays += [] if ready.ignored(name) else [name]
+                elif not name.startswith("."):
+                    waiting[name], paused = self._glance(name, outgoing)
+                    if everything or paused:
+                        held.add(name)
         for gone in self._boxes.keys() - waiting.keys():
             del self._boxes[gone]
+        self._glances.keep(waiting)
         return Look(waiting, frozenset(held), tuple(strays))
 
     def directories(self) -> Directories:
@@ -247,12 +252,10 @@ class Intake:
             with suppress(OSError), self._spool.at(place) as at:
                 os.unlink(retried + WHY, dir_fd=at)
 
-    def _glance(self, channel: str) -> tuple[bool, bool]:
-        """Whether an entry lies in a drop box, and whether it is held. Reads no further than the first."""
+    def _glance(self, channel: str, outgoing: int) -> tuple[bool, bool]:
+        """Whether an entry lies in a drop box, and whether it is held."""
         try:
-            with self._spool.at(f"outgoing/{channel}") as outgoing, os.scandir(outgoing) as children:
-                waiting = any(not ready.ignored(child.name) for child in children)
-                return waiting, atomic.exists(HOLD, at=outgoing)
+            return self._glances.at(channel, at=outgoing)
         except PermissionError as error:
             self._tell(f"outgoing/{channel!a} cannot be read: {error.strerror}")
         except (FileNotFoundError, NotADirectoryError):
@@ -334,3 +337,10 @@ class Intake:
 
     def _channel_minter(self, channel: str) -> identity.Minter:
         return self._minters.setdefault(channel, identity.Minter(self._clock))
+
+
+def _glanced(box: int) -> tuple[bool, bool]:
+    """For `Intake._glances`. Reads no further than the first entry."""
+    with os.scandir(box) as children:
+        waiting = any(not ready.ignored(child.name) for child in children)
+    return waiting, atomic.exists(HOLD, at=box)

@@ -22,7 +22,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "leaks",
         "errors outcome emoji atomic backoff identity metrics waiting turns rendering split schedule visits "
         "watcher systemd retention emulator",
-        "dotenv channels ready handed first_start moves discord framing",
+        "dotenv channels ready handed first_start moves discord framing glances",
         "settings",
         "header claim incoming cursor",
         "outgoing access journal_files standing",

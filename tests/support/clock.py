@@ -1,8 +1,10 @@
-"""A clock that moves only when a test says so, and the sleep that goes with it."""
+"""A clock that moves only when a test says so, and the sleep that goes with it. Also: the kernel's ticks."""
 
 from __future__ import annotations
 
 import asyncio
+import tempfile
+from pathlib import Path
 
 
 class FakeClock:
@@ -66,3 +68,12 @@ class FakeClock:
         """A sleep that is over at once, the clock moved on by it: for waits that a test does not watch."""
         self.advance(max(seconds, 0.0))
         await asyncio.sleep(0)
+
+
+def next_tick(directory: Path) -> None:
+    """Return once the clock has ticked by which the kernel stamps files there."""
+    with tempfile.NamedTemporaryFile(dir=directory) as file:
+        path = Path(file.name)
+        first = path.stat().st_ctime_ns
+        while path.stat().st_ctime_ns == first:
+            path.touch()
