@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 
 from spoolbridge import __version__, status
+from spoolbridge.census import Census
 from spoolbridge.metrics import RECENT, Metrics
 from spoolbridge.parts import Parts
 from spoolbridge.waiting import in_thread
@@ -18,13 +19,13 @@ _LOOK = 1.0  # seconds between two looks at whether the status has changed
 
 async def keep(parts: Parts) -> None:
     """Rewrite STATUS whenever something in it has changed, and now and then in any case."""
-    written, before = 0.0, ""
+    written, before, census = 0.0, "", Census(parts.spool)
     while True:
         told = facts(parts)
         now = json.dumps({**told, "at": 0, "discord": 0})
         if now != before or time.monotonic() - written > status.EVERY:
             with suppress(OSError):
-                await in_thread(status.write, parts.spool, told)
+                await in_thread(status.write, parts.spool, told, census=census)
             written, before = time.monotonic(), now
         await asyncio.sleep(_LOOK)
 

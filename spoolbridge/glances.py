@@ -45,9 +45,14 @@ class _Glance(Generic[T]):
 class Glances(Generic[T]):
     """`find` gets the descriptor of a directory, and what it makes of the names there is kept."""
 
-    def __init__(self, find: Callable[[int], T], *, clock: Callable[[], float] = time.perf_counter) -> None:
-        """`clock`: seconds that pass on this machine, whoever sets its time."""
+    def __init__(
+        self, find: Callable[[int], T], *, anyway: float = ANYWAY,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:  # fmt: skip
+        """`anyway`: longer where thousands of names lie and nothing waits for what is found. `clock`: seconds
+        that pass on this machine, whoever sets its time."""
         self._find = find
+        self._anyway = anyway
         self._clock = clock
         self._known: dict[str, _Glance[T]] = {}
 
@@ -58,7 +63,7 @@ class Glances(Generic[T]):
         now = self._clock()  # behind the stamp and before the listing, so that neither wait counts for `SURE`
         seen, known = now, self._known.get(path)
         if known and known.stamp == stamp:
-            if known.made - known.seen >= SURE and now - known.made < ANYWAY:
+            if known.made - known.seen >= SURE and now - known.made < self._anyway:
                 return known.found
             seen = known.seen
         with atomic.directory(path, at=at) as fd:

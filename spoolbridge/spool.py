@@ -3,7 +3,7 @@
     outgoing/<channel>/  → sending/<channel>/  → sent/<channel>/<day>/  or  failed/<channel>/ + .why
 
 Owns the root and holds its descriptor, so that no name leads elsewhere. This is the side of those
-who write and of those who look: drop, find, count. Promises that what was dropped is durable and
+who write and of those who look: drop, find. Promises that what was dropped is durable and
 whole. Light enough for `send` to import; claiming is the service's, in `intake`.
 """
 
@@ -187,21 +187,6 @@ class Spool:
                         self._discard(tmp, name)
                         swept += 1
         return swept
-
-    def counts(self) -> dict[str, dict[str, int]]:
-        """State → channel → entries, by looking; `sent` counts the newest day only."""
-        found: dict[str, dict[str, int]] = {}
-        for state in STATES:
-            for channel in self.channels(state):
-                if state == "outgoing":
-                    count = len(self.waiting(channel))
-                else:
-                    names = self.names(f"{state}/{channel}")
-                    if state == "sent":
-                        names = self.names(f"sent/{channel}/{max(names)}") if names else []
-                    count = sum(not ready.ignored(each) for each in names)
-                found.setdefault(state, {})[channel] = count
-        return found
 
     def waiting(self, channel: str) -> list[str]:
         """The names of what waits in a drop box: not what the service leaves alone there for good."""

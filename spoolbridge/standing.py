@@ -104,17 +104,19 @@ def _table(channels: Mapping[str, Facts], now: float, width: int) -> Iterator[st
         yield fit(one_line(name), names) + "".join(f"{cell:>{columns}}" for cell, (_, columns) in cells)
         if remark := one_line(remarks(channel, now)):
             yield from _wrapped(f"    {remark}", width, "    ")
-    if quiet := [one_line(name) for name in channels if name not in shown]:
+    if quiet := [name for name in channels if name not in shown]:
         yield from _wrapped(_folded(quiet, others=bool(shown)), width, "  ")
     if not channels:
         yield "none yet: spoolbridge channels sync"
 
 
 def _folded(quiet: Sequence[str], *, others: bool) -> str:
-    told, left = [quiet[0]], list(quiet[1:])
-    while left and sum(map(len, told)) + len(left[0]) < _NAMES_SHOWN:
-        told.append(left.pop(0))
-    rest = f" and {len(left)} more" if left else ""
+    told = [one_line(quiet[0])]
+    for name in map(one_line, quiet[1:]):
+        if sum(map(len, told)) + len(name) >= _NAMES_SHOWN:
+            break
+        told.append(name)
+    rest = f" and {len(quiet) - len(told)} more" if len(quiet) > len(told) else ""
     count = f"{len(quiet)} quiet {'channel' if len(quiet) == 1 else 'channels'}"
     return f"{'and ' if others else ''}{count}: {', '.join(told)}{rest}"
 

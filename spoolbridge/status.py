@@ -8,7 +8,6 @@ out for people, `standing` decides.
 from __future__ import annotations
 
 import errno
-import functools
 import json
 import os
 import time
@@ -18,7 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from spoolbridge import atomic, identity, ready, standing
+from spoolbridge import atomic, standing
+from spoolbridge.census import NOTHING, Census
 from spoolbridge.spool import HOLD, Spool
 
 FILE = "status.json"
@@ -27,20 +27,18 @@ EVERY = 5.0  # seconds between two writings while nothing changes
 _STALE = 4 * EVERY  # seconds after which what was written says nothing about now
 _SPARE = b" " * 4096  # room for what a full disk gives to tell, where there is none for a longer file
 
-_LOOKED_AT = 200  # entries without an ID whose age is looked up in one channel
-#: What is counted of a channel, and in which state it lies.
-_COUNTS = {"waiting": "outgoing", "sending": "sending", "failed": "failed", "sent_today": "sent"}
+_TOTALS = ("waiting", "sending", "failed", "sent_today")
 _RESTLESS = ("at", "disk", "recent")
 
 Facts = dict[str, Any]
 
 
-def write(spool: Spool, facts: Facts) -> None:
+def write(spool: Spool, facts: Facts, *, census: Census | None = None) -> None:
     """Replace both files, each whole; on a full disk write over the old ones, for that is to be told above
-    all. Raises OSError where that cannot be done either."""
+    all. Raises OSError where that cannot be done either. `census` as for `snapshot`."""
     with spool.at("state") as state:
         _put(FILE, json.dumps(facts, indent=1).encode() + _SPARE, at=state)
-        text = render(snapshot(spool, facts), now=facts["at"])
+        text = render(snapshot(spool, facts, census=census), now=facts["at"])
         _put(TEXT, text.encode("utf-8", "replace"), at=state)
 
 
@@ -71,18 +69,23 @@ def read(spool: Spool) -> Facts | None:
     return None
 
 
-def snapshot(spool: Spool, facts: Mapping[str, Any] | None, *, now: float | None = None) -> Facts:
+def snapshot(
+    spool: Spool, facts: Mapping[str, Any] | None, *, now: float | None = None, census: Census | None = None
+) -> Facts:
     """Facts and counts as one object: what `status --json` prints, described by `status.schema.json`.
 
-    `running` is whether the facts are of now, or at least of a process that still holds the spool.
+    `running` is whether the facts are of now, or at least of a process that still holds the spool. Who looks
+    again and again gives the same `census`.
     """
     now = time.time() if now is None else now
     known = dict(facts or {})
     told: Mapping[str, Facts] = known.get("channels") or {}
-    counts = spool.counts()
-    names = sorted({*told, *(name for each in counts.values() for name in each)})
-    today = datetime.fromtimestamp(now, UTC).date().isoformat()
-    channels = {name: _channel(spool, name, counts, told.get(name, {}), today) for name in names}
+    census = census or Census(spool)
+    counted = census.channels(datetime.fromtimestamp(now, UTC).date().isoformat())
+    channels = {
+        name: {**counted.get(name, NOTHING)._asdict(), **told.get(name, {})}
+        for name in sorted({*told, *counted})
+    }
     age, stopped = now - known.get("at", 0), known.get("stopped", False)
     holder = _holder(spool)
     silent = age >= _STALE and not stopped and holder is not None and holder == known.get("pid")
@@ -97,80 +100,14 @@ def snapshot(spool: Spool, facts: Mapping[str, Any] | None, *, now: float | None
         "disk": _disk(spool),
         "held": spool.has("outgoing", HOLD),
         "asks": _asks(spool),
-        "totals": _totals(spool, channels),
+        "totals": _totals(channels, census.strays()),
         "channels": channels,
     }
 
 
-def _totals(spool: Spool, channels: Mapping[str, Facts]) -> Facts:
-    totals = {each: sum(channel[each] for channel in channels.values()) for each in _COUNTS}
-    # What was dropped without a channel failed too, and lies in failed/ itself.
-    strays = (name for name in spool.names("failed") if identity.parse(name) and not ready.ignored(name))
-    return {**totals, "failed": totals["failed"] + sum(1 for _ in strays)}
-
-
-def _channel(
-    spool: Spool, name: str, counts: Mapping[str, Mapping[str, int]], told: Facts, today: str
-) -> Facts:
-    """Its counts, and what the service says of it."""
-    found = {key: counts.get(state, {}).get(name, 0) for key, state in _COUNTS.items()}
-    days = spool.names(f"sent/{name}")
-    if today not in days:
-        found["sent_today"] = 0  # what was counted is of an earlier day
-    waits = found["waiting"] or found["sending"]
-    return {
-        **found,
-        "held": _changed(spool, f"outgoing/{name}/{HOLD}") is not None,
-        "oldest": _oldest(spool, name) if waits else None,
-        # When something last came into sent/, also before this service began.
-        "last_sent": _changed(spool, f"sent/{name}/{max(days)}") if days else None,
-        "last_received": _last_received(spool, name),
-        **told,
-    }
-
-
-def _oldest(spool: Spool, channel: str) -> float | None:
-    """When the first of what waits there was written; of names without an ID only so many are looked at."""
-    times, unknown = list[float](), list[tuple[str, str]]()
-    sending = spool.names(f"sending/{channel}")
-    for state, names in (("outgoing", spool.waiting(channel)), ("sending", sending)):
-        for name in names:
-            if parsed := identity.parse(name):
-                times.append(identity.time_of(parsed[0]))
-            elif not ready.ignored(name):
-                unknown.append((state, name))
-    for state, name in unknown[:_LOOKED_AT]:
-        with suppress(OSError):
-            path = f"{state}/{channel}/{name}"
-            times.append(os.stat(path, dir_fd=spool.fd, follow_symlinks=False).st_ctime)
-    return min(times, default=None)
-
-
-def _changed(spool: Spool, path: str) -> float | None:
-    """When something there was changed last, in unix seconds; None: nothing is there."""
-    try:
-        return os.stat(path, dir_fd=spool.fd, follow_symlinks=False).st_mtime
-    except OSError:
-        return None
-
-
-def _last_received(spool: Spool, channel: str) -> float | None:
-    """When the newest message was written that is still in the Maildir."""
-    found = 0
-    for box in ("new", "cur"):
-        place = f"incoming/{channel}/{box}"
-        if changed := _changed(spool, place):
-            with suppress(OSError):
-                found = max(found, _newest(str(spool.root / place), changed))
-    return float(found) if found else None
-
-
-@functools.lru_cache(maxsize=4096)
-def _newest(place: str, changed: float) -> int:
-    """The highest second (unix) that a name there begins with; 0: none. Listed again only when it has
-    changed, for a Maildir may hold years."""
-    seconds = (name.partition(".D")[0] for name in os.listdir(place))
-    return max((int(each) for each in seconds if each.isascii() and each.isdigit()), default=0)
+def _totals(channels: Mapping[str, Facts], strays: int) -> Facts:
+    totals = {each: sum(channel[each] for channel in channels.values()) for each in _TOTALS}
+    return {**totals, "failed": totals["failed"] + strays}
 
 
 def _disk(spool: Spool) -> dict[str, int | None]:

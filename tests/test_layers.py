@@ -29,9 +29,9 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "history",
         "journal choices",
         "spool deliveries mail readback guild threads attached_files role_names hints troubles",
-        "intake lock status failures inbox sending sharing units tries evidence places secrecy holds "
+        "intake lock census failures inbox sending sharing units tries evidence places secrecy holds "
         "happenings incoming_file inbox_file mail_files gt attachments receipts",
-        "posting clerk arrivals asks archive chronicle prunable",
+        "posting clerk status arrivals asks archive chronicle prunable",
         "scope findings prune",
         "gt_mail town notices dispatcher poller comparison doctor asker installation",
         "post_office",

@@ -51,10 +51,13 @@ def status(watch: bool, schema: bool, as_json: bool) -> None:
         return
     _, spool = open_spool()
     from spoolbridge import status as the_status
+    from spoolbridge.census import Census
     from spoolbridge.cli import screen
 
+    census = Census(spool)
+
     def look() -> Facts:
-        return the_status.snapshot(spool, the_status.read(spool))
+        return the_status.snapshot(spool, the_status.read(spool), census=census)
 
     def shown(snapshot: Facts) -> str:
         return f"{as_json_text(snapshot) if as_json else the_status.render(snapshot)}\n"

@@ -208,31 +208,6 @@ def test_yesterday_is_not_today(spool: Spool) -> None:
     assert (0, day.stat().st_mtime) == (found["sent_today"], found["last_sent"])
 
 
-def test_a_maildir_is_listed_again_only_when_it_has_changed(
-    spool: Spool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It may hold years of messages; a message that is read is still the last that came."""
-    box = spool.root / "incoming" / "vgt"
-    for each in ("tmp", "new", "cur"):
-        (box / each).mkdir(parents=True)
-    (box / "new" / "1795326901.D1573850500300800001.discord").touch()
-    (box / "new" / "not of ours").touch()
-    spool.add_channel("vgt")
-    real, listed = os.listdir, list[object]()
-
-    def listing(path: Any = ".") -> list[str]:
-        listed.append(path)
-        return real(path)
-
-    monkeypatch.setattr(os, "listdir", listing)
-    for _ in range(3):
-        assert 1795326901.0 == looked(spool)["channels"]["vgt"]["last_received"]
-    assert 2 == sum("incoming" in str(each) for each in listed)
-    name = "1795326901.D1573850500300800001.discord"
-    (box / "new" / name).rename(box / "cur" / f"{name}:2,S")
-    assert 1795326901.0 == looked(spool)["channels"]["vgt"]["last_received"]
-
-
 def test_looking_changes_nothing(spool: Spool, tmp_path: Path) -> None:
     """Of the spool, byte by byte."""
     spool.drop("vgt", b"hi")

@@ -57,7 +57,6 @@ class TestCreate:
         spool = Spool.create(tmp_path / "spool")
         assert len(before) + 1 == len(os.listdir("/proc/self/fd"))
         spool.drop("villa", b"hello", files={"a": b"1"})
-        spool.counts()
         spool.sweep()
         spool.close()
         assert before == sorted(os.listdir("/proc/self/fd"))
@@ -404,25 +403,7 @@ class TestFind:
 
 
 class TestLooking:
-    """Counts and sweeps."""
-
-    def test_counts(self, spool: Spool) -> None:
-        """By state and channel; of `sent/` the newest day; nothing that is ignored, and no folder."""
-        for place in ("outgoing/villa", "sending/villa", "failed/villa", "sent/villa/2026-11-21",
-                      "sent/villa/2026-11-22", "sent/vgt"):  # fmt: skip
-            (spool.root / place).mkdir(parents=True)
-            if place != "sent/vgt":
-                for name in ("a", "b", "a.why", ".hidden"):
-                    (spool.root / place / name).write_bytes(b"x")
-        (spool.root / "sent" / "villa" / "2026-11-22" / "c").write_bytes(b"x")
-        (spool.root / "outgoing" / "villa" / "folder").mkdir()
-        two = {"villa": 2}
-        expected = {"outgoing": two, "sending": two, "sent": {"villa": 3, "vgt": 0}, "failed": two}
-        assert expected == spool.counts()
-
-    def test_counts_of_nothing(self, spool: Spool) -> None:
-        """A new spool."""
-        assert {} == spool.counts()
+    """Names and sweeps."""
 
     def test_names_of_no_directory(self, spool: Spool, tmp_path: Path) -> None:
         """Missing, a file, a link: nothing there."""

@@ -30,6 +30,7 @@ from hypothesis.stateful import (
 )
 
 from spoolbridge import atomic, identity, ready
+from spoolbridge.census import Census
 from spoolbridge.claim import Claim
 from spoolbridge.errors import SpoolError
 from spoolbridge.identity import WHY
@@ -317,10 +318,10 @@ class SpoolMachine(RuleBasedStateMachine):
         assert self.sent == known
 
     def _look_at_the_counts(self) -> None:
-        counts = self.spool.counts()
-        for state in ("outgoing", "sending", "failed"):
+        counted = Census(self.spool).channels("2026-11-22")
+        for state, field in (("outgoing", "waiting"), ("sending", "sending"), ("failed", "failed")):
             expected = Counter(path.split("/")[1] for path in self.files if path.startswith(f"{state}/"))
-            assert expected == Counter(counts.get(state, {}))
+            assert expected == Counter({name: getattr(each, field) for name, each in counted.items()})
 
     def _look_for_every_id(self) -> None:
         names = {parsed[0] for path in self.files if (parsed := identity.parse(os.path.basename(path)))}

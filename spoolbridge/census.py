@@ -1,0 +1,148 @@
+"""How many entries lie in each state of each channel, and when something last moved there.
+
+Found by looking, so it is right where no service runs too. Who looks again and again keeps one `Census`: only
+directories in which something changed are then listed. Opens no entry.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import NamedTuple, TypeVar
+
+from spoolbridge import atomic, identity, ready
+from spoolbridge.glances import Glances
+from spoolbridge.spool import HOLD, STATES, Spool
+
+_LOOKED_AT = 200  # entries without an ID whose age is looked up in one channel
+_RARELY = 600.0  # seconds; a Maildir may hold years
+
+_T = TypeVar("_T")
+
+
+class Counted(NamedTuple):
+    """Of one channel, as `status.schema.json` has it: entries, and times in unix seconds."""
+
+    waiting: int
+    sending: int
+    failed: int
+    sent_today: int
+    held: bool
+    oldest: float | None
+    last_sent: float | None
+    last_received: float | None
+
+
+#: Of a channel that has no directory.
+NOTHING = Counted(0, 0, 0, 0, False, None, None, None)
+
+
+class Census:
+    """One spool's; one thread at a time."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._boxes = Glances(_box)
+        self._entries = Glances(_entries)
+        self._days = Glances(_newest)
+        self._mails = Glances(_last_mail, anyway=_RARELY)
+        self._strays = Glances(_strays)
+        #: What lies in each state, and every directory that was looked at, in this look.
+        self._there: dict[str, frozenset[str]] = {}
+        self._looked = set[str]()
+
+    def channels(self, today: str) -> dict[str, Counted]:
+        """Of every channel that has a directory in any state; `today` is a day of UTC, as 2026-11-22."""
+        self._there = {state: frozenset(self._spool.channels(state)) for state in (*STATES, "incoming")}
+        self._looked = set()
+        names = frozenset[str]().union(*(self._there[state] for state in STATES))
+        found = {name: self._counted(name, today) for name in names}
+        for each in (self._boxes, self._entries, self._days, self._mails):
+            each.keep(self._looked)
+        return found
+
+    def strays(self) -> int:
+        """What was dropped without a channel, failed, and lies in `failed/` itself."""
+        return self._strays.at("failed", at=self._spool.fd)
+
+    def _counted(self, name: str, today: str) -> Counted:
+        waiting, held = self._glance(self._boxes, "outgoing", name) or (0, False)
+        sending, failed = (self._glance(self._entries, state, name) for state in ("sending", "failed"))
+        newest = self._glance(self._days, "sent", name) or ""
+        sent = self._glance(self._entries, "sent", f"{name}/{newest}") if newest else None
+        return Counted(
+            waiting=waiting,
+            sending=sending.total if sending else 0,
+            failed=failed.total if failed else 0,
+            sent_today=sent.total if sent and newest == today else 0,
+            held=held,
+            oldest=self._oldest(name) if waiting or (sending and sending.total) else None,
+            last_sent=sent.changed if sent else None,
+            last_received=self._last_received(name),
+        )
+
+    def _last_received(self, name: str) -> float | None:
+        """When the newest message was written that is still in the Maildir."""
+        found = 0
+        for box in ("new", "cur"):
+            with suppress(OSError):
+                found = max(found, self._glance(self._mails, "incoming", f"{name}/{box}") or 0)
+        return float(found) if found else None
+
+    def _glance(self, glances: Glances[_T], state: str, rest: str) -> _T | None:
+        """None: there is no such directory."""
+        if rest.partition("/")[0] not in self._there[state]:
+            return None
+        path = f"{state}/{rest}"
+        self._looked.add(path)
+        try:
+            return glances.at(path, at=self._spool.fd)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _oldest(self, channel: str) -> float | None:
+        """When the first of what waits there was written; of names without an ID only so many are looked at.
+        Nothing of it is kept: what is still written to grows younger."""
+        times, unknown = list[float](), list[str]()
+        sending = self._spool.names(f"sending/{channel}")
+        for state, names in (("outgoing", self._spool.waiting(channel)), ("sending", sending)):
+            for name in names:
+                if parsed := identity.parse(name):
+                    times.append(identity.time_of(parsed[0]))
+                elif not ready.ignored(name):
+                    unknown.append(f"{state}/{channel}/{name}")
+        for path in unknown[:_LOOKED_AT]:
+            with suppress(OSError):
+                times.append(os.stat(path, dir_fd=self._spool.fd, follow_symlinks=False).st_ctime)
+        return min(times, default=None)
+
+
+class _Entries(NamedTuple):
+    total: int
+    changed: float  # when one came or went last, in unix seconds
+
+
+def _box(at: int) -> tuple[int, bool]:
+    """How many entries wait in a drop box, and whether it is held."""
+    with os.scandir(at) as children:
+        return sum(map(ready.is_entry, children)), atomic.exists(HOLD, at=at)
+
+
+def _entries(at: int) -> _Entries:
+    changed = os.fstat(at).st_mtime
+    return _Entries(sum(not ready.ignored(each) for each in os.listdir(at)), changed)
+
+
+def _newest(at: int) -> str:
+    """The last day in `sent/<channel>/`."""
+    return max(os.listdir(at), default="")
+
+
+def _last_mail(at: int) -> int:
+    """The highest second (unix) that a name in a Maildir begins with; 0: none."""
+    seconds = (name.partition(".D")[0] for name in os.listdir(at))
+    return max((int(each) for each in seconds if each.isascii() and each.isdigit()), default=0)
+
+
+def _strays(at: int) -> int:
+    return sum(identity.parse(name) is not None and not ready.ignored(name) for name in os.listdir(at))
