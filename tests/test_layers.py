@@ -22,7 +22,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "leaks",
         "errors outcome emoji atomic backoff identity metrics waiting turns rendering split schedule visits "
         "watcher systemd retention emulator",
-        "dotenv channels ready handed first_start moves discord framing glances",
+        "dotenv channels ready handed first_start moves discord framing glances logbook",
         "settings",
         "header claim incoming cursor",
         "outgoing access journal_files standing",

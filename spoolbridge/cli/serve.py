@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spoolbridge.cli.options import load_settings
-from spoolbridge.errors import SettingsError
 
 if TYPE_CHECKING:
     from spoolbridge.service import Face
@@ -34,8 +33,9 @@ def demo(spool: str | None, port: int) -> None:
     from pathlib import Path
 
     from spoolbridge import demo as the_demo
+    from spoolbridge import logbook
 
-    _log_to(None)
+    logbook.begin(None)
     _run(the_demo.run(Path(spool) if spool else None, port, click.echo))
 
 
@@ -60,14 +60,14 @@ def run(once: bool, log: str | None, where: str | None, http_anywhere: bool) -> 
 
     See also: spoolbridge init --unit, spoolbridge status
     """
-    from spoolbridge import service
+    from spoolbridge import logbook, service
 
     if where and once:
         raise click.UsageError("--http goes with a service that stays; leave out --once.")
     if http_anywhere and not where:
         raise click.UsageError("--http-anywhere says who may reach the page; say --http HOST:PORT as well.")
     settings = load_settings()
-    _log_to(log, settings.token)
+    logbook.begin(log, settings.token)
     face = _page(where, settings.http_key, http_anywhere) if where else None
     _run(service.run(settings, once=once, face=face))
 
@@ -128,31 +128,6 @@ def _run(flow: Coroutine[Any, Any, None]) -> None:
     import asyncio
 
     asyncio.run(flow)
-
-
-def _log_to(path: str | None, own: str = "") -> None:
-    """Log to this file or to stderr; no secret stands there, whoever wrote it, and `own` least of all.
-
-    Raises SettingsError where the file cannot be written to.
-    """
-    import logging
-    import logging.handlers
-
-    from spoolbridge import leaks
-
-    class Masked(logging.Formatter):
-        def format(self, record: logging.LogRecord) -> str:
-            return leaks.mask(super().format(record), own)
-
-    handler: logging.Handler = logging.StreamHandler()
-    if path:
-        try:
-            handler = logging.handlers.RotatingFileHandler(path, maxBytes=10_000_000, backupCount=5)
-        except OSError as error:
-            what = f"the log {path} cannot be written to ({error.strerror})"
-            raise SettingsError(what, "make its directory and give it to the service's user") from None
-    handler.setFormatter(Masked("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 COMMANDS = (demo, run, mcp, emulate)

@@ -95,7 +95,8 @@ def borders(atoms: list[str]) -> set[int]:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("", 0), ("a", 1), ("ä永", 2), ("😀", 2), ("a😀b", 4), ("👩‍👧", 5), ("🇻🇪", 4), ("a\ud83d", 2)]
+    ("text", "expected"),
+    [("", 0), ("a", 1), ("ä永", 2), ("😀", 2), ("a😀b", 4), ("👩‍👧", 5), ("🇻🇪", 4), ("a\ud83d", 2)],
 )
 def test_units(text: str, expected: int) -> None:
     """UTF-16, as JavaScript counts; never fewer than code points."""
