@@ -110,7 +110,11 @@ def test_time_of() -> None:
     assert AT == identity.time_of(ID)
 
 
-@pytest.mark.parametrize("name", ["", "hello", "20269922T055501.123456Z-k3f9q2x7"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "hello", "20269922T055501.123456Z-k3f9q2x7", "20261122T055501.123456Z", "2026-11-22",
+     "2026-11-22T05:55:01.12Z-k3f9q2x7", "20261122T055501.123456+-k3f9q2x7"],
+)  # fmt: skip
 def test_time_of_nothing(name: str) -> None:
     """ValueError, never a time that somebody made up."""
     with pytest.raises(ValueError, match="not an ID"):
