@@ -7,12 +7,14 @@ can reach another path. Must never hold a route that nothing calls, nor a token.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from urllib.parse import quote
 
 from spoolbridge import emoji as emojis
 from spoolbridge.errors import RefusedError
 
 UNKNOWN_EMOJI = 10014
+_REMEMBERED = 1000  # routes; a guild has 500 channels at most (30013)
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,12 @@ class Route:
     major: int = 0
     self_paced: bool = False
 
-    @property
+    @cached_property
     def key(self) -> tuple[str, str, int]:
         """What one limit counts, as far as is known before the first answer."""
         return self.method, self.template, self.major
 
-    @property
+    @cached_property
     def writes(self) -> bool:
         """Whether people wait to see it: it goes before reads. A reaction can wait like a read."""
         return self.method not in ("GET", "PUT")
@@ -58,6 +60,7 @@ _REACTIONS = "/channels/{channel_id}/messages/{message_id}/reactions/{emoji}"
 _REACTION = "/channels/{channel_id}/messages/{message_id}/reactions/{emoji}/@me"
 
 
+@lru_cache(_REMEMBERED)
 def _route(method: str, template: str, *, self_paced: bool = False, **parameters: int | str) -> Route:
     major = parameters.get("channel_id") or parameters.get("guild_id") or 0
     assert isinstance(major, int)
