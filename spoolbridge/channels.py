@@ -47,11 +47,8 @@ class Registry:
     def __init__(self, channels: Sequence[Channel]) -> None:
         self.channels = tuple(channels)
         self._by_address = {channel.address: channel for channel in channels}
+        self.addresses = tuple(self._by_address)
         self._by_rig = {f"{channel.rig}.{channel.name}": channel for channel in channels if channel.rig}
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        return tuple(self._by_address)
 
     def resolve(self, address: str) -> Channel:
         """The channel of that name or `rig.name`, a leading `#` forgiven.
@@ -99,6 +96,7 @@ class Watched:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._name = os.fspath(path)  # of a Path it is made anew each time that it is asked
         self.problem = ""
         self._seen = self._stamp()  # before the reading: what changes in between is read again
         self._registry = load(path)
@@ -115,7 +113,7 @@ class Watched:
 
     def _stamp(self) -> tuple[int, ...]:
         try:
-            status = os.stat(self.path)
+            status = os.stat(self._name)
         except OSError:
             return ()
         return status.st_mtime_ns, status.st_size, status.st_ino

@@ -78,7 +78,9 @@ def fold(history: History, record: dict[str, Any]) -> None:
         history.thread, history.thread_name = record.get("thread"), record.get("name", "")
         history.thread_tries = history.thread_tries + 1 if record["kind"] == "thread-try" else 0
         return
-    part = history.part.setdefault(record["part"], PartHistory())
+    part = history.part.get(record["part"])
+    if part is None:
+        part = history.part[record["part"]] = PartHistory()
     if record["kind"] == "try":
         history.parts, history.form, history.failed = record["parts"], form_of(record), ""
         ahead = record.get("ahead", 0.0)
@@ -108,4 +110,4 @@ def restored(each: dict[str, Any]) -> History:
 
 
 def form_of(record: dict[str, Any]) -> Form:
-    return Form(*(record.get(name, "") for name in Form._fields))
+    return Form(record.get("stamp", ""), record.get("quote", ""), record.get("note", ""))

@@ -68,7 +68,7 @@ class Answer:
         if not headers.get("Content-Type", "").startswith("application/json"):
             return cls(status, headers, UNREADABLE)
         try:
-            return cls(status, headers, json.loads(body))
+            return cls(status, headers, json.loads(body.decode("utf-8", "surrogatepass")))
         except (ValueError, RecursionError):
             return cls(status, headers, UNREADABLE)
 

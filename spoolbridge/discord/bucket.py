@@ -49,13 +49,13 @@ class Figures:
 
 def number(text: object) -> float | None:
     """A finite number of at least 0, or None: what a header or a body says is not to be trusted further."""
-    if isinstance(text, bool) or not isinstance(text, str | int | float):
+    if text is None or isinstance(text, bool) or not isinstance(text, str | int | float):
         return None
     try:
         value = float(text)
     except (ValueError, OverflowError):
         return None
-    return value if math.isfinite(value) and value >= 0 else None
+    return value if 0 <= value < math.inf else None
 
 
 class Bucket:

@@ -93,6 +93,7 @@ class Connection:
         self.clock = clock
         self._sleep = sleep
         self._timeout = timeout
+        self._usual = aiohttp.ClientTimeout(total=timeout, connect=min(timeout, CONNECT_TIMEOUT))
         self._heard = heard
         self._session: aiohttp.ClientSession | None = None
         self._turns: WeakValueDictionary[tuple[str, str, int], asyncio.Lock] = WeakValueDictionary()
@@ -222,19 +223,21 @@ class Connection:
         return UnreachableError(f"{why}; the bridge waits {seconds:.0f} s", retry_after=seconds)
 
     def _times(self, body: Body) -> aiohttp.ClientTimeout:
-        total = self._timeout + body.extra_time
-        return aiohttp.ClientTimeout(total=total, connect=min(self._timeout, CONNECT_TIMEOUT))
+        if not body.extra_time:
+            return self._usual
+        return aiohttp.ClientTimeout(total=self._timeout + body.extra_time, connect=self._usual.connect)
 
     def _note(self, route: Route, answer: Answer, permit: Permit) -> None:
-        now, status = self.clock(), answer.status
+        now, status, edge = self.clock(), answer.status, answer.edge
         self._heard(status)
-        permit.complete(answer.headers, now, status=status, retry_after=answer.retry_after, edge=answer.edge)
+        seconds = None if status < 400 else answer.retry_after
+        permit.complete(answer.headers, now, status=status, retry_after=seconds, edge=edge)
         if status == _UNAUTHORIZED:
             self._refused = True
-        if answer.edge or status == TOO_MANY:
-            who = "Cloudflare" if answer.edge else "Discord"
+        if edge or status == TOO_MANY:
+            who = "Cloudflare" if edge else "Discord"
             log.info("%s %s for %d: %s answered %d", route.method, route.template, route.major, who, status)
-        if not answer.edge and status < 500:
+        if not edge and status < 500:
             self.answered_at = now
 
 

@@ -109,8 +109,9 @@ class Budget:
         while self._recent and self._recent[0][0] <= now - WINDOW:
             self._written -= self._recent.popleft()[1]
         for waiting in self._waiting.values():
-            for key in [key for key, until in waiting.items() if until < now]:
-                del waiting[key]
+            if waiting:
+                for key in [key for key, until in waiting.items() if until < now]:
+                    del waiting[key]
 
     def take(self, now: float, key: Key, *, writes: bool) -> None:
         self._waiting[writes].pop(key, None)
@@ -166,7 +167,9 @@ class RateLimiter:
         `math.inf` where the lane's request is still under way: ask again when its permit is given back.
         """
         self._sweep(now)
-        lane = self._lanes.setdefault(route.key, Lane())
+        lane = self._lanes.get(route.key)
+        if lane is None:
+            lane = self._lanes[route.key] = Lane()
         if lane.busy:
             return math.inf
         bucket = self._bucket(route, lane)
@@ -197,8 +200,8 @@ class RateLimiter:
         self, route: Route, lane: Lane, headers: Mapping[str, str], now: float, *, status: int
     ) -> Bucket | None:
         """The bucket that these headers are about, brought up to date; None where they name none."""
-        figures, hashed = Figures.read(headers), headers.get(BUCKET)
-        if figures is None or hashed is None or headers.get(SCOPE) == "shared":
+        hashed = headers.get(BUCKET)
+        if hashed is None or headers.get(SCOPE) == "shared" or (figures := Figures.read(headers)) is None:
             return None
         if status < 400 and route.self_paced and figures.limit > CREDIBLE_LIMIT:
             return None

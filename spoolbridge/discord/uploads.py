@@ -18,6 +18,7 @@ from aiohttp import FormData
 LONGEST_NAME = 120
 _UNNAMED = "file"
 _BINARY = "application/octet-stream"
+_JSON = json.JSONEncoder(separators=(",", ":"))
 _UNSAFE = frozenset('"\\/:<>|?*')
 
 
@@ -32,7 +33,7 @@ class Upload:
 
 def json_body(payload: Mapping[str, object]) -> bytes:
     """The payload as ASCII JSON; a lone surrogate passes as an escape instead of failing."""
-    return json.dumps(payload, separators=(",", ":")).encode("ascii")
+    return _JSON.encode(payload).encode("ascii")
 
 
 def form(payload: Mapping[str, object], files: Sequence[Upload]) -> FormData:
