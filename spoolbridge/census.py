@@ -103,17 +103,19 @@ class Census:
     def _oldest(self, channel: str) -> float | None:
         """When the first of what waits there was written; of names without an ID only so many are looked at.
         Nothing of it is kept: what is still written to grows younger."""
-        times, unknown = list[float](), list[str]()
+        ids, times, unknown = list[str](), list[float](), list[str]()
         sending = self._spool.names(f"sending/{channel}")
         for state, names in (("outgoing", self._spool.waiting(channel)), ("sending", sending)):
             for name in names:
                 if parsed := identity.parse(name):
-                    times.append(identity.time_of(parsed[0]))
+                    ids.append(parsed[0])
                 elif not ready.ignored(name):
                     unknown.append(f"{state}/{channel}/{name}")
         for path in unknown[:_LOOKED_AT]:
             with suppress(OSError):
                 times.append(os.stat(path, dir_fd=self._spool.fd, follow_symlinks=False).st_ctime)
+        if ids:
+            times.append(identity.time_of(min(ids)))  # they sort as their times
         return min(times, default=None)
 
 
