@@ -165,9 +165,8 @@ class Connection:
         before: Callable[[], Awaitable[None]] | None = None,
     ) -> Answer:
         assert self._session is not None, "use the client inside `async with`"
-        with await self._permit(route) as permit:
+        with await self._permit(route, held=before is not None) as permit:
             if before:
-                permit.hold()
                 await before()
                 permit.leave(self.clock())
             left = time.time()
@@ -205,11 +204,11 @@ class Connection:
         ) as response:
             return Answer.read(response.status, response.headers, await _whole(response))
 
-    async def _permit(self, route: Route) -> Permit:
+    async def _permit(self, route: Route, *, held: bool) -> Permit:
         while True:
             if self._refused:
                 raise token_refused()
-            found = self._limiter.acquire(route, self.clock())
+            found = self._limiter.acquire(route, self.clock(), held=held)
             if isinstance(found, Permit):
                 return found
             if found > LONGEST_WAIT:

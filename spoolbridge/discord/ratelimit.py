@@ -113,21 +113,17 @@ class Budget:
                 for key in [key for key, until in waiting.items() if until < now]:
                     del waiting[key]
 
-    def take(self, now: float, key: Key, *, writes: bool) -> None:
+    def take(self, now: float, key: Key, *, writes: bool, held: bool) -> None:
+        """`held`: it does not leave yet, and counts for as long as it does not."""
         self._waiting[writes].pop(key, None)
-        self._recent.append((now, writes))
         self._written += writes
-
-    def hold(self, taken: float, *, writes: bool) -> None:
-        """What was taken then has not left, and counts for as long as it does not."""
-        if (taken, writes) in self._recent:
-            self._recent.remove((taken, writes))
+        if held:
+            self._held += 1
         else:
-            self._written += writes
-        self._held += 1
+            self._recent.append((now, writes))
 
     def leave(self, taken: float, now: float, *, writes: bool) -> None:
-        """It leaves now."""
+        """What was held leaves now."""
         self._held -= 1
         insort(self._recent, (taken if now - taken <= JITTER else now, writes))
 
@@ -161,10 +157,11 @@ class RateLimiter:
         self._buckets: dict[tuple[str, int], Bucket] = {}
         self._swept_at = -math.inf
 
-    def acquire(self, route: Route, now: float) -> Permit | float:
+    def acquire(self, route: Route, now: float, *, held: bool = False) -> Permit | float:
         """A permit for one request that leaves now, or the seconds after which to ask again.
 
         `math.inf` where the lane's request is still under way: ask again when its permit is given back.
+        `held`: it does not leave yet, for something has to be done first; `Permit.leave` follows.
         """
         self._sweep(now)
         lane = self._lanes.get(route.key)
@@ -180,16 +177,18 @@ class RateLimiter:
         )
         # The budget last: who waits for something else has no place in its queue.
         wait = wait if wait > 0 else self.budget.wait(now, route.key, writes=route.writes)
-        return wait if wait > 0 else self._permit(route, lane, bucket, now)
+        return wait if wait > 0 else self._permit(route, lane, bucket, now, held=held)
 
-    def _permit(self, route: Route, lane: Lane, bucket: Bucket | None, now: float) -> Permit:
+    def _permit(
+        self, route: Route, lane: Lane, bucket: Bucket | None, now: float, *, held: bool
+    ) -> Permit:
         lane.busy = True
         if route.self_paced:
             lane.not_before = now + SELF_PACE
         if bucket:
             bucket.take(now)
-        self.budget.take(now, route.key, writes=route.writes)
-        return Permit(self, route, now, lane=lane, bucket=bucket, probe=self.breaker.enter())
+        self.budget.take(now, route.key, writes=route.writes, held=held)
+        return Permit(self, route, now, held=held, lane=lane, bucket=bucket, probe=self.breaker.enter())
 
     def _bucket(self, route: Route, lane: Lane) -> Bucket | None:
         # Its own first: a hash that has changed elsewhere says nothing of how full the bucket here is.
@@ -233,12 +232,12 @@ class Permit:
 
     def __init__(
         self, limiter: RateLimiter, route: Route, taken: float, *,
-        lane: Lane, bucket: Bucket | None, probe: bool,
+        held: bool, lane: Lane, bucket: Bucket | None, probe: bool,
     ) -> None:  # fmt: skip
         self._limiter = limiter
         self._route = route
         self._taken = taken
-        self._held = False
+        self._held = held
         self._lane = lane
         self._bucket = bucket
         self._probe = probe
@@ -252,14 +251,9 @@ class Permit:
     ) -> None:
         self.cancel()
 
-    def hold(self) -> None:
-        """The request does not leave yet: something has to be done first. Follow it with `leave`."""
-        self._held = True
-        self._limiter.budget.hold(self._taken, writes=self._route.writes)
-
     def leave(self, now: float) -> None:
-        """Now it does. Had it been counted when its turn came, a disk that hung for a second and then let
-        everything go at once would send two seconds' requests in one."""
+        """What was held leaves now. Had it been counted when its turn came, a disk that hung for a second and
+        then let everything go at once would send two seconds' requests in one."""
         self._held = False
         self._limiter.budget.leave(self._taken, now, writes=self._route.writes)
 

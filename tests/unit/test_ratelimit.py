@@ -39,8 +39,8 @@ def headers(
     }
 
 
-def granted(limiter: RateLimiter, route: Route, now: float) -> Permit:
-    permit = limiter.acquire(route, now)
+def granted(limiter: RateLimiter, route: Route, now: float, *, held: bool = False) -> Permit:
+    permit = limiter.acquire(route, now, held=held)
     assert isinstance(permit, Permit), f"has to wait {permit} s"
     return permit
 
@@ -491,10 +491,7 @@ def test_first_come_first_served() -> None:
 
 def held(limiter: RateLimiter, made: list[Route], now: float) -> list[Permit]:
     """Their turns, while something has to be done before they leave."""
-    permits = [granted(limiter, route, now) for route in made]
-    for permit in permits:
-        permit.hold()
-    return permits
+    return [granted(limiter, route, now, held=True) for route in made]
 
 
 def test_what_is_held_counts_from_when_it_leaves() -> None:
