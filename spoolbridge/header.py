@@ -42,6 +42,9 @@ class Options(NamedTuple):
     react: str | None = None  # an emoji for the message `reply_to`
 
 
+_NONE = Options()
+
+
 def parse(text: str) -> tuple[Options, str]:
     """The options and the text behind them; a text without the magic line is all text.
 
@@ -49,7 +52,7 @@ def parse(text: str) -> tuple[Options, str]:
     """
     first, _, rest = text.partition("\n")
     if first != MAGIC:
-        return Options(), text
+        return _NONE, text
     lines, _, body = ("", "", rest[1:]) if rest.startswith("\n") else rest.partition("\n\n")
     if len(lines.encode()) > LONGEST:
         raise MessageError(f"the header is longer than {LONGEST} bytes", "end it with an empty line")

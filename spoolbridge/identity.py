@@ -79,8 +79,7 @@ def file_name(entry_id: str, rest: str) -> str:
 
     What is harmless already stays as it is: an entry that comes back keeps its name.
     """
-    plain = harmless(rest)
-    return f"{entry_id}.{plain}" if plain else entry_id
+    return f"{entry_id}.{harmless(rest)}" if rest else entry_id
 
 
 def harmless(name: str) -> str:

@@ -110,8 +110,14 @@ _DISCORD = r"([MNO](?<!\w.)[\w-]{22,27})\.[\w-]{6}\.[\w-]{27,110}+"
 
 def find(text: str) -> list[Leak]:
     """The secrets in a text, by where they stand; none overlaps another."""
+    seen: list[Leak] = []
+    for shape, mark in _MARKS:
+        if mark in text:
+            seen += _beginning(shape, mark, text)
+    if text.count(".") > 1:
+        seen += _of_discord(text)
     found: list[Leak] = []
-    for leak in sorted(_all(text), key=lambda each: (each.start, -each.end)):
+    for leak in sorted(seen, key=lambda each: (each.start, -each.end)):
         if not found or leak.start >= found[-1].end:
             found.append(leak)
     return found
@@ -126,16 +132,6 @@ def mask(text: str, own: str = "", *, by: str = "…") -> str:
     return text
 
 
-def _all(text: str) -> Iterator[Leak]:
-    for shape, mark in _MARKS:
-        if mark in text:
-            yield from _beginning(shape, mark, text)
-    if text.count(".") > 1:
-        for match in _compiled(_DISCORD).finditer(text):
-            if _is_an_id(match[1]):
-                yield Leak("a Discord token", "", match.start(), match.end())
-
-
 def _beginning(shape: _Shape, mark: str, text: str) -> Iterator[Leak]:
     """Those of a shape that begin with one of its marks."""
     at = text.find(mark)
@@ -148,6 +144,12 @@ def _beginning(shape: _Shape, mark: str, text: str) -> Iterator[Leak]:
                 if leak := _judged(shape, mark, match):
                     yield leak
         at = text.find(mark, after)
+
+
+def _of_discord(text: str) -> Iterator[Leak]:
+    for match in _compiled(_DISCORD).finditer(text):
+        if _is_an_id(match[1]):
+            yield Leak("a Discord token", "", match.start(), match.end())
 
 
 def _judged(shape: _Shape, mark: str, match: re.Match[str]) -> Leak | None:

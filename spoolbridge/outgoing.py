@@ -136,17 +136,17 @@ def compose(message: OutgoingMessage, form: Form = PLAIN) -> list[Part]:
     More than five parts become the first and the whole as a file. The same message and form give the
     same parts, whenever they are asked for.
     """
-    from spoolbridge import split  # `send` imports this module, and composes nothing
+    from spoolbridge.split import LIMIT, split  # `send` imports this module, and composes nothing
 
     prefix = f"[{message.options.rig}] " if message.options.rig else ""
     whole = f"{prefix}{form.stamp}\n{message.text}" if form.stamp else prefix + message.text
     if form.quote:
         whole = f"{form.quote}\n{whole}"
     # What five parts cannot hold is not split to find that out: somebody may have dropped a log file.
-    room = MOST_PARTS * split.LIMIT
-    texts = split.split(whole) if len(whole) <= room else []
+    room = MOST_PARTS * LIMIT
+    texts = split(whole) if len(whole) <= room else []
     if form.note and 0 < len(texts) <= MOST_PARTS:  # the note must not cost a text its end
-        noted = split.split(f"{whole}\n{form.note}")
+        noted = split(f"{whole}\n{form.note}")
         texts = noted if len(noted) <= MOST_PARTS else [*texts, form.note]
         return _with_files(texts, message.files, apart=True)
     files = message.files
@@ -158,6 +158,8 @@ def compose(message: OutgoingMessage, form: Form = PLAIN) -> list[Part]:
 
 def _with_files(texts: Sequence[str], files: tuple[File, ...], *, apart: bool) -> list[Part]:
     """`apart`: behind the texts. What one message cannot hold comes behind them in any case."""
+    if not files:
+        return [Part(text) for text in texts]
     first = () if apart else files[:MOST_FILES]
     rest = files[len(first) :]
     parts = [Part(text, first if number == 0 else ()) for number, text in enumerate(texts)]
@@ -167,10 +169,10 @@ def _with_files(texts: Sequence[str], files: tuple[File, ...], *, apart: bool) -
 
 def _beginning(whole: str, note: str) -> str:
     """As much of a text as one part holds beside the line that says where the rest is."""
-    from spoolbridge import split
+    from spoolbridge.split import LIMIT, split, units
 
     ending = f"\n{note}" if note else _CUT_NOTE
-    first = split.split(whole.lstrip()[: 4 * split.LIMIT], split.LIMIT - split.units(ending))[0]
+    first = split(whole.lstrip()[: 4 * LIMIT], LIMIT - units(ending))[0]
     return first.rstrip() + ending
 
 

@@ -88,12 +88,15 @@ class Secrecy:
     def _seen(self, message: OutgoingMessage) -> list[str]:
         """Each secret in words, without its value, the bot's own first."""
         found: list[str] = []
-        found += [f"{_OWN} ({leaks.mask(each.name)})" for each in message.files if self._hides_own(each.data)]
+        for file in message.files:
+            if self._hides_own(file.data):
+                found.append(f"{_OWN} ({leaks.mask(file.name)})")
         for place, text in _shown(message):
             if self._token and self._token in text:
                 found.insert(0, f"{_OWN} ({place(text.index(self._token))})")
             elif self._holding:
-                found += [_told(each, place(each.start)) for each in leaks.find(text[:LOOKED_AT])]
+                for leak in leaks.find(text[:LOOKED_AT]):
+                    found.append(_told(leak, place(leak.start)))
         return found
 
 
