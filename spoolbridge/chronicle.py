@@ -20,9 +20,9 @@ from spoolbridge.claim import one_line
 from spoolbridge.errors import SpoolError
 from spoolbridge.failures import Failure
 from spoolbridge.happenings import Event, Teller, records
-from spoolbridge.identity import WHY
+from spoolbridge.identity import WHY, day_of
 from spoolbridge.incoming import snowflake_time
-from spoolbridge.journal_files import Record, day_of
+from spoolbridge.journal_files import Record
 from spoolbridge.spool import STATES, Spool
 
 _DAY = 24 * 3600.0  # seconds

@@ -106,13 +106,12 @@ class Claim:
         """Move it into today's directory of `sent/`. Returns where it lies then, from the root; that it is
         `settled` is the caller's to say, once `moves` are durable."""
         self._check_unsettled()
-        day = datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%d")
+        day = identity.day_of(self._clock())
         place = f"sent/{self.channel}/{day}"
-        if not atomic.exists(place, at=self._fd):
-            with atomic.directory("sent", at=self._fd) as sent:
-                atomic.ensure_directory(self.channel, at=sent)
-                with atomic.directory(self.channel, at=sent) as channel:
-                    atomic.ensure_directory(day, at=channel)
+        try:
+            moves.directories.at(place)
+        except FileNotFoundError:
+            self._make_day(day)
         try:
             moves.move(self.name, self.name, src=f"sending/{self.channel}", dst=place)
         except FileExistsError:
@@ -120,6 +119,12 @@ class Claim:
             hint = "to send it again on purpose, drop it under a plain name"
             return self.failed(reason, hint=hint, fresh=True)
         return f"{place}/{self.name}"
+
+    def _make_day(self, day: str) -> None:
+        with atomic.directory("sent", at=self._fd) as sent:
+            atomic.ensure_directory(self.channel, at=sent)
+            with atomic.directory(self.channel, at=sent) as channel:
+                atomic.ensure_directory(day, at=channel)
 
     def failed(self, reason: str, *, hint: str = "", to: str | None = None, fresh: bool = False) -> str:
         """Settle as failed, with `<name>.why` beside it. Returns where it lies, from the root.

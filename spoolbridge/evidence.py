@@ -18,9 +18,9 @@ from typing import Any
 
 from spoolbridge import atomic, cursor, first_start, handed, identity, journal, journal_files, ready
 from spoolbridge.cursor import Position
+from spoolbridge.identity import day_of
 from spoolbridge.incoming import snowflake_at
 from spoolbridge.journal import History
-from spoolbridge.journal_files import day_of
 from spoolbridge.settings import Settings
 from spoolbridge.spool import Spool
 

@@ -10,7 +10,8 @@ import os
 import re
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 from spoolbridge import leaks
 
@@ -26,6 +27,7 @@ _TIME = "%Y%m%dT%H%M%S.%fZ"
 #: xfs refused to rename to a 200-byte name on a full disk (measured); `.why` must fit behind it too.
 LONGEST_NAME = 100  # bytes
 _LONGEST_SUFFIX = 10  # bytes
+_FIRST_DAY = date(1970, 1, 1)
 _HARMFUL = re.compile(rb"[^A-Za-z0-9._%-]|%(?![0-9A-F]{2})")
 
 
@@ -114,6 +116,16 @@ def nonce(entry_id: str, part: int, channel_id: int) -> str:
 
     digest = hashlib.blake2b(f"{entry_id}|{part}|{channel_id}".encode(), digest_size=15).digest()
     return base64.b32encode(digest).decode().lower()
+
+
+def day_of(at: float) -> str:
+    """The UTC day of a time in unix seconds, which directories and files of days are called by."""
+    return _day(int(max(at, 0.0) // 86400))
+
+
+@lru_cache(16)
+def _day(number: int) -> str:
+    return (_FIRST_DAY + timedelta(number)).isoformat()
 
 
 def _id(moment: datetime, tail: bytes) -> str:

@@ -85,6 +85,8 @@ class Intake:
         #: Of each drop box: whether an entry lies there, and whether it is held. Both depend on names alone;
         #: that an entry still waits for its time is found out by who claims.
         self._glances = Glances(_glanced)
+        #: channel → what was claimed in it; those that are settled are forgotten with the next.
+        self._claims: dict[str, list[Claim]] = {}
         #: Channels that have their directories in every state.
         self._roomy: set[str] = set()
         #: Places in `failed/` that may hold reasons: those of what failed here, and of what had before.
@@ -137,7 +139,7 @@ class Intake:
             outgoing = moves.directories.at(f"outgoing/{channel}")
         except FileNotFoundError:
             return None
-        if atomic.exists(HOLD, at=outgoing) or atomic.exists(HOLD, at=moves.directories.at("outgoing")):
+        if atomic.exists(HOLD, at=moves.directories.at("outgoing")):
             return None
         now = self._clock()
         box = self._boxes.setdefault(channel, _Box())
@@ -145,7 +147,7 @@ class Intake:
             return found
         self._list(box, outgoing, now)
         box.rung = rung
-        return self._first(channel, box, moves, now)
+        return None if HOLD in box.names else self._first(channel, box, moves, now)
 
     def _first(self, channel: str, box: _Box, moves: Moves, now: float) -> Claim | float | None:
         soonest: float | None = None
@@ -190,10 +192,7 @@ class Intake:
                 self._sync_claims(channel)
             for name in sorted(names):
                 with suppress(FileNotFoundError):
-                    yield Claim(
-                        self._spool.root, self._spool.fd, channel, name,
-                        clock=self._clock, explained=self._explained,
-                    )  # fmt: skip
+                    yield self._given(channel, name)
 
     def _sync_claims(self, channel: str) -> None:
         """The former service may have died between a claim's rename and its fsync. Posted like that, a power
@@ -205,19 +204,17 @@ class Intake:
     def _claim(
         self, outgoing: int, channel: str, name: str, written: float, moves: Moves
     ) -> Claim | None:
-        place = f"sending/{channel}"
-        sending = self._roomy_place(place, channel, moves.directories)
+        place = self._roomy_place(channel, moves.directories)
         parsed = identity.parse(name)
         entry_id = parsed[0] if parsed else self._channel_minter(channel).mint(written)
         claimed = identity.file_name(entry_id, parsed[1] if parsed else name)
-        if parsed and any(each.startswith(entry_id) for each in os.listdir(sending)):
+        if parsed and self._is_being_sent(channel, entry_id):
             reason = "an entry of this ID is being sent already; this one was not posted"
             self._refuse(outgoing, channel, name, reason, "drop it under a plain name", fresh=True)
             return None
         try:
             stamp = sync_entry(name, outgoing)
             moves.move(name, claimed, src=f"outgoing/{channel}", dst=place)
-            at = os.stat(claimed, dir_fd=sending, follow_symlinks=False).st_ctime
         except (FileNotFoundError, FileExistsError, ValueError):
             return None  # somebody was quicker, or a bundle got a stray member just now
         self._forget(channel, name)
@@ -225,18 +222,33 @@ class Intake:
             os.unlink(name + WHY, dir_fd=outgoing)  # `mv failed/ch/*` takes it along
         with suppress(OSError):
             self._forget_reasons(claimed if parsed else "")
-        return Claim(
-            self._spool.root, self._spool.fd, channel, claimed,
-            stamp=stamp, claimed=at, clock=self._clock, explained=self._explained,
-        )  # fmt: skip
+        return self._given(channel, claimed, stamp=stamp, claimed=self._clock())
 
-    def _roomy_place(self, place: str, channel: str, directories: Directories) -> int:
+    def _given(
+        self, channel: str, name: str, *, stamp: tuple[int, ...] = (), claimed: float | None = None
+    ) -> Claim:
+        claim = Claim(
+            self._spool.root, self._spool.fd, channel, name,
+            stamp=stamp, claimed=claimed, clock=self._clock, explained=self._explained,
+        )  # fmt: skip
+        others = (each for each in self._claims.get(channel, ()) if not each.settled)
+        self._claims[channel] = [*others, claim]
+        return claim
+
+    def _is_being_sent(self, channel: str, entry_id: str) -> bool:
+        """Whether an entry of this ID has been claimed and lies in `sending/` still, under whatever name."""
+        return any(each.id == entry_id and each.exists() for each in self._claims.get(channel, ()))
+
+    def _roomy_place(self, channel: str, directories: Directories) -> str:
         """Where the channel's claims lie, once there is every directory that they will need."""
-        if channel in self._roomy:
-            with suppress(FileNotFoundError):
-                return directories.at(place)
+        place = f"sending/{channel}"
+        try:
+            if channel in self._roomy and directories.at(place) >= 0:
+                return place
+        except FileNotFoundError:
+            pass
         self._make_room(channel)
-        return directories.at(place)
+        return place
 
     def _forget_reasons(self, retried: str) -> None:
         """An entry on its way has no reason in `failed/`, under whichever channel it was dropped at first."""

@@ -25,7 +25,8 @@ from typing import Any
 from spoolbridge import atomic, identity, journal_files
 from spoolbridge.errors import ForgottenError
 from spoolbridge.history import POISON, History, PartHistory, fold, restored
-from spoolbridge.journal_files import FILE, Dated, Older, day_of, lookup, read
+from spoolbridge.identity import day_of
+from spoolbridge.journal_files import FILE, Dated, Older, lookup, read
 from spoolbridge.outgoing import Form
 
 __all__ = ["FILE", "KEY_HOLDS", "POISON", "History", "Journal", "PartHistory", "fold", "lookup", "read"]

@@ -18,11 +18,11 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, datetime
 from typing import IO, Any, NamedTuple, cast
 
 from spoolbridge import atomic
 from spoolbridge.errors import SpoolError
+from spoolbridge.identity import day_of
 
 FILE = "journal.jsonl"
 COMPRESSED = ".gz"
@@ -189,11 +189,6 @@ def remove(state: int, file: Dated) -> None:
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=state)
     atomic.sync_directory(state)
-
-
-def day_of(at: float) -> str:
-    """The UTC day of a time in unix seconds."""
-    return datetime.fromtimestamp(max(at, 0.0), UTC).strftime("%Y-%m-%d")
 
 
 @contextmanager

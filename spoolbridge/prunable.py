@@ -18,9 +18,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from spoolbridge import atomic, handed, identity, journal_files
-from spoolbridge.identity import WHY
+from spoolbridge.identity import WHY, day_of
 from spoolbridge.incoming import snowflake_time
-from spoolbridge.journal_files import day_of
 from spoolbridge.retention import DAY, Keep, Retention
 from spoolbridge.spool import Spool
 

@@ -23,9 +23,9 @@ from typing import Any
 
 from spoolbridge import atomic, handed, journal_files, lock
 from spoolbridge.errors import SpoolBusyError, SpoolError
-from spoolbridge.identity import WHY
+from spoolbridge.identity import WHY, day_of
 from spoolbridge.journal import Journal
-from spoolbridge.journal_files import Dated, day_of
+from spoolbridge.journal_files import Dated
 from spoolbridge.prunable import KINDS, Removal, held, journal_of, not_after, plan
 from spoolbridge.rendering import one_line
 from spoolbridge.retention import DAY, Retention

@@ -16,8 +16,8 @@ from spoolbridge.chronicle import Chronicle
 from spoolbridge.emulator import Emulator
 from spoolbridge.errors import SpoolError
 from spoolbridge.happenings import Event
+from spoolbridge.identity import day_of
 from spoolbridge.incoming import snowflake_at
-from spoolbridge.journal_files import day_of
 from spoolbridge.spool import Entry, Spool
 from tests.support.bridge import Bridge, bridging
 from tests.support.waiting import until

@@ -32,6 +32,7 @@ from spoolbridge.journal import Journal
 from spoolbridge.outcome import NotSent, Outcome, Refused, Sent, Unknown
 from spoolbridge.posting import Posting
 from spoolbridge.readback import Absent, Bot, snowflake
+from spoolbridge.turns import Turns
 
 _T = TypeVar("_T")
 
@@ -401,6 +402,12 @@ def _without(safeguard: str) -> Iterator[None]:
     async def at_once(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return call(*args, **kwargs)
 
+    async def alone(turns: Turns[Any, Any], request: Any) -> Any:
+        (answer,) = turns._work([request])
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
     async def absent(*_: Any) -> Absent:
         return Absent()
 
@@ -413,7 +420,7 @@ def _without(safeguard: str) -> Iterator[None]:
     there, nothing = (lambda *_, **__: True), (lambda *_, **__: b"")
     file = SimpleNamespace(exists=there, cut_torn_tail=nothing, append=World.append)
     decoded = functools.cache(json.loads)
-    older = SimpleNamespace(records=lambda *_, **__: (), horizon=float("-inf"), never=False)
+    older = SimpleNamespace(records=lambda *_, **__: (), horizon=float("-inf"), never=False, silent=there)
     size = SimpleNamespace(st_size=0)
     with ExitStack() as stack:
         stack.enter_context(patch.object(journal, "atomic", file))
@@ -423,6 +430,7 @@ def _without(safeguard: str) -> Iterator[None]:
         stack.enter_context(patch.object(Journal, "_open", lambda self: self._state))
         for module in (posting, readback, tries):
             stack.enter_context(patch.object(module, "in_thread", at_once))
+        stack.enter_context(patch.object(Turns, "ask", alone))
         stack.enter_context(patch.object(tries.log, "warning"))
         stack.enter_context(patch.object(outgoing, "compose", functools.cache(outgoing.compose)))
         if safeguard == "read back":

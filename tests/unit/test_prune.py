@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 
 from spoolbridge import handed, lock, prunable, prune
 from spoolbridge.errors import ForgottenError
-from spoolbridge.identity import WHY
+from spoolbridge.identity import WHY, day_of
 from spoolbridge.incoming import snowflake_at
 from spoolbridge.journal import Journal
-from spoolbridge.journal_files import Dated, day_of
+from spoolbridge.journal_files import Dated
 from spoolbridge.outgoing import PLAIN
 from spoolbridge.prunable import Removal
 from spoolbridge.prune import Tally
