@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from contextlib import suppress
@@ -19,10 +18,10 @@ _LOOK = 1.0  # seconds between two looks at whether the status has changed
 
 async def keep(parts: Parts) -> None:
     """Rewrite STATUS whenever something in it has changed, and now and then in any case."""
-    written, before, census = 0.0, "", Census(parts.spool)
+    written, before, census = 0.0, status.Facts(), Census(parts.spool)
     while True:
         told = facts(parts)
-        now = json.dumps({**told, "at": 0, "discord": 0})
+        now = {**status.essence(told), "recent": told["recent"]}
         if now != before or time.monotonic() - written > status.EVERY:
             with suppress(OSError):
                 await in_thread(status.write, parts.spool, told, census=census)

@@ -15,7 +15,7 @@ from spoolbridge.glances import Glances
 from spoolbridge.spool import HOLD, STATES, Spool
 
 _LOOKED_AT = 200  # entries without an ID whose age is looked up in one channel
-_RARELY = 600.0  # seconds; a Maildir may hold years
+_RARELY = 600.0  # seconds; what is counted is for people to know, and a Maildir may hold years
 
 _T = TypeVar("_T")
 
@@ -42,11 +42,11 @@ class Census:
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self._boxes = Glances(_box)
-        self._entries = Glances(_entries)
-        self._days = Glances(_newest)
+        self._boxes = Glances(_box, anyway=_RARELY)
+        self._entries = Glances(_entries, anyway=_RARELY)
+        self._days = Glances(_newest, anyway=_RARELY)
         self._mails = Glances(_last_mail, anyway=_RARELY)
-        self._strays = Glances(_strays)
+        self._strays = Glances(_strays, anyway=_RARELY)
         #: What lies in each state, and every directory that was looked at, in this look.
         self._there: dict[str, frozenset[str]] = {}
         self._looked = set[str]()

@@ -27,7 +27,6 @@ from spoolbridge import (
     post_office,
     prune,
     pulse,
-    status,
 )
 from spoolbridge.access import Access, strangers
 from spoolbridge.asker import Asker
@@ -55,6 +54,7 @@ from spoolbridge.waiting import in_thread
 from spoolbridge.watcher import Watcher
 
 _SWEEP = 24 * 3600.0  # seconds between two sweeps of tmp/
+_NEW_CHANNELS = 5.0  # seconds between two looks for them
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _DISK = (*_NO_ROOM, errno.EIO, errno.EROFS)  # what a disk says; any other OSError is a bug
 
@@ -310,4 +310,4 @@ async def _keep_house(parts: Parts) -> None:
         if time.monotonic() - swept > _SWEEP:
             swept = time.monotonic()
             await in_thread(parts.spool.sweep)
-        await asyncio.sleep(status.EVERY)
+        await asyncio.sleep(_NEW_CHANNELS)

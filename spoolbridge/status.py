@@ -23,8 +23,8 @@ from spoolbridge.spool import HOLD, Spool
 
 FILE = "status.json"
 TEXT = "STATUS"
-EVERY = 5.0  # seconds between two writings while nothing changes
-_STALE = 4 * EVERY  # seconds after which what was written says nothing about now
+EVERY = 10.0  # seconds between two writings while the service has nothing new to tell
+_STALE = 2.5 * EVERY  # seconds after which what was written says nothing about now
 _SPARE = b" " * 4096  # room for what a full disk gives to tell, where there is none for a longer file
 
 _TOTALS = ("waiting", "sending", "failed", "sent_today")
