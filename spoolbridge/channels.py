@@ -23,9 +23,10 @@ from spoolbridge import atomic
 from spoolbridge.errors import ChannelsError, UnknownChannelError
 
 _LARGEST_ID = 2**64 - 1
+_LONGEST_NAME = 100  # characters
 #: A channel's name becomes a directory's: nothing hidden, no path, nothing that moves a cursor.
-_NAME = re.compile(r"""[^\s._/\\"'-][^\s./\\"']{0,99}""")
-_RIG = re.compile(r"[^\W_]\w{0,99}")  # a key that begins with _ is a remark
+_BARRED = frozenset(" ./\\\"'")
+_BARRED_AT_FIRST = ("-", "_")
 _LONGEST_ADDRESS = 255  # bytes in a directory's name
 _MOST_CHOICES = 3
 _FORM = 'mend it; it looks like {"vgt": "1467106918538678293"}'
@@ -218,13 +219,19 @@ def _checked(rig: str | None, name: str, scalar: object, path: Path) -> tuple[st
 
 
 def _check_name(name: str, rig: str | None, path: Path) -> None:
-    if not (_NAME.fullmatch(name) and name.isprintable()):
+    printable = 0 < len(name) <= _LONGEST_NAME and name.isprintable()  # no white space but a plain one
+    if not printable or name.startswith(_BARRED_AT_FIRST) or not _BARRED.isdisjoint(name):
         hint = "no space, dot, slash or quote, not first - or _, at most 100 characters"
         raise ChannelsError(f"{path}: {name!r} cannot be a channel's name", hint)
-    if rig is not None and not _RIG.fullmatch(rig):
+    if rig is not None and not _is_rig(rig):
         raise ChannelsError(f"{path}: {rig!r} cannot be a rig's name", "letters, digits and _")
     if len(f"{rig}.{name}".encode()) > _LONGEST_ADDRESS:
         raise ChannelsError(f"{path}: {name!r} is too long for a directory", "rename it on Discord")
+
+
+def _is_rig(key: str) -> bool:
+    """Letters, digits and _; a key that begins with _ is a remark."""
+    return len(key) <= _LONGEST_NAME and key.replace("_", "x").isalnum() and not key.startswith("_")
 
 
 def _inserted(text: str, rig: str | None, name: str, channel_id: int) -> str:

@@ -170,7 +170,7 @@ class Claim:
         return self.settled
 
     def _under_fresh_id(self) -> str:
-        return identity.file_name(identity.fresh(datetime.fromtimestamp(self._clock(), UTC)), self.rest)
+        return identity.file_name(identity.fresh(self._clock()), self.rest)
 
     def _read_file(self, fd: int) -> bytes | None:
         written_to = ready.lease(fd) is False

@@ -18,7 +18,7 @@ import time
 from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -154,7 +154,7 @@ def drop(spool: Spool, failure: Failure, *, now: float | None = None) -> None:
     Raises SpoolError where it is gone already or the operator may not.
     """
     at = time.time() if now is None else now
-    doomed = f"{identity.fresh(datetime.fromtimestamp(at, UTC))}.dropped"
+    doomed = f"{identity.fresh(at)}.dropped"
     with _taking(spool, failure) as src, spool.at("tmp") as tmp:
         atomic.move(failure.name, doomed, src=src, dst=tmp)
         with suppress(FileNotFoundError):

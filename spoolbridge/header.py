@@ -16,7 +16,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from spoolbridge import leaks
 from spoolbridge.errors import MessageError
 
 MAGIC = "Spoolbridge: 1"
@@ -85,6 +84,8 @@ def _known(number: int, key: str) -> str:
             return each
     import difflib
 
+    from spoolbridge import leaks  # only a wrong header pays for it
+
     near = difflib.get_close_matches(key, _READERS, 1, 0.6)
     hint = f"did you mean {near[0]}? " if near else ""
     hint += f"there are {', '.join(_READERS)}; an empty line ends the header"
@@ -97,6 +98,8 @@ def _read(number: int, value: str, read: Callable[[str], object]) -> object:
             raise ValueError("one line of letters, digits and signs")
         return read(value)
     except ValueError as form:
+        from spoolbridge import leaks
+
         line = f"line {number}: " if number else ""
         raise MessageError(f"{line}{leaks.mask(value)[:40]!r} cannot stand here", f"it is {form}") from None
 

@@ -10,10 +10,11 @@ import os
 import re
 import time
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from spoolbridge import leaks
+if TYPE_CHECKING:
+    from datetime import datetime
 
 #: Crockford's base32, lower case: no i, l, o or u to misread.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -23,11 +24,10 @@ _FORM = re.compile(
 )
 #: What the name of a reason ends with, beside its failed entry.
 WHY = ".why"
-_TIME = "%Y%m%dT%H%M%S.%fZ"
+_TIME = "%Y%m%dT%H%M%S"
 #: xfs refused to rename to a 200-byte name on a full disk (measured); `.why` must fit behind it too.
 LONGEST_NAME = 100  # bytes
 _LONGEST_SUFFIX = 10  # bytes
-_FIRST_DAY = date(1970, 1, 1)
 _HARMFUL = re.compile(rb"[^A-Za-z0-9._%-]|%(?![0-9A-F]{2})")
 
 
@@ -36,18 +36,17 @@ class Minter:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._last = datetime.min.replace(tzinfo=UTC)
+        self._last = -1  # microseconds
 
     def mint(self, at: float | None = None) -> str:
         """An ID for the time `at` (unix seconds; now), a microsecond later where that one is taken."""
-        moment = datetime.fromtimestamp(self._clock() if at is None else at, UTC)
-        self._last = max(moment, self._last + timedelta(microseconds=1))
-        return fresh(self._last)
+        self._last = max(_microseconds(self._clock() if at is None else at), self._last + 1)
+        return _id(self._last, os.urandom(_RANDOM_CHARACTERS))
 
 
-def fresh(moment: datetime) -> str:
-    """An ID of that moment, unlike any other."""
-    return _id(moment, os.urandom(_RANDOM_CHARACTERS))
+def fresh(at: float) -> str:
+    """An ID of the time `at` (unix seconds), unlike any other."""
+    return _id(_microseconds(at), os.urandom(_RANDOM_CHARACTERS))
 
 
 def derived(at: float, of: str) -> str:
@@ -56,7 +55,7 @@ def derived(at: float, of: str) -> str:
     import hashlib
 
     digest = hashlib.blake2b(of.encode("utf-8", "replace"), digest_size=_RANDOM_CHARACTERS).digest()
-    return _id(datetime.fromtimestamp(at, UTC), digest)
+    return _id(_microseconds(at), digest)
 
 
 def parse(name: str) -> tuple[str, str] | None:
@@ -89,6 +88,8 @@ def harmless(name: str) -> str:
 
     Names stand in logs, so a secret in one is masked.
     """
+    from spoolbridge import leaks  # a plain message's name has nothing to be made harmless
+
     name = leaks.mask(name, by="masked")
     plain = _HARMFUL.sub(lambda found: b"%%%02X" % found[0][0], os.fsencode(name)).decode("ascii")
     if len(plain) > LONGEST_NAME:
@@ -125,14 +126,25 @@ def day_of(at: float) -> str:
 
 @lru_cache(16)
 def _day(number: int) -> str:
-    return (_FIRST_DAY + timedelta(number)).isoformat()
+    return time.strftime("%Y-%m-%d", time.gmtime(number * 86400))
 
 
-def _id(moment: datetime, tail: bytes) -> str:
-    return f"{moment.strftime(_TIME)}-{''.join(_ALPHABET[byte % 32] for byte in tail)}"
+def _microseconds(at: float) -> int:
+    """Since 1970. The whole seconds first: multiplied by a million, a time far off would lose some."""
+    whole = int(at // 1)
+    return whole * 10**6 + round((at - whole) * 1e6)
+
+
+def _id(moment: int, tail: bytes) -> str:
+    """`moment` in microseconds since 1970."""
+    seconds, part = divmod(moment, 10**6)
+    written = time.strftime(_TIME, time.gmtime(seconds))
+    return f"{written}.{part:06d}Z-{''.join(_ALPHABET[byte % 32] for byte in tail)}"
 
 
 def _moment(written: str) -> datetime | None:
+    from datetime import datetime  # `send` reads no ID
+
     try:
         moment = datetime.fromisoformat(written)
     except ValueError:

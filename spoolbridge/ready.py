@@ -12,7 +12,6 @@ import errno
 import fcntl
 import os
 import re
-import signal
 import stat
 from contextlib import suppress
 from fnmatch import translate
@@ -117,6 +116,8 @@ def close(opened: list[tuple[str, int]]) -> None:
 
 def lease(fd: int) -> bool | None:
     """Whether nobody writes: a read lease is taken and given back at once. None: not to be had here."""
+    import signal  # which takes long to import; `send` takes no lease
+
     # A writer that opens the file in between makes the kernel send SIGIO, which ends a process that
     # does not ignore it.
     if not hasattr(fcntl, "F_SETLEASE") or signal.getsignal(signal.SIGIO) is not signal.SIG_IGN:

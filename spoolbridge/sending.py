@@ -7,7 +7,6 @@ starts slowly (aiohttp, mcp, watchdog, pydantic, asyncio): an agent waits for it
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -128,6 +127,8 @@ def _bytes(text: str, headers: Mapping[str, str]) -> bytes:
 
 
 def _rfc3339(at: float) -> str:
+    import math  # only a message that is not for ever pays for it
+
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(math.ceil(at)))
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import tracemalloc
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -258,7 +257,7 @@ def write(spool: Spool, name: str, *records: dict[str, object]) -> None:
 
 
 def sent(number: int, at: float) -> dict[str, object]:
-    entry_id = identity.fresh(datetime.fromtimestamp(at, UTC))
+    entry_id = identity.fresh(at)
     return {"at": at, "kind": "sent", "id": entry_id, "channel": 7, "part": 1, "message": number, "guild": 1}
 
 
