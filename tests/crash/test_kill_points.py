@@ -91,19 +91,19 @@ def _an_agents_mail_is_refused(world: World) -> None:
 
 LIVES = [
     Life("one drop", lambda world: world.drop("hello")),
-    Life("a long drop", lambda world: world.drop(LONG), every=5),
-    Life("a long drop, found later", lambda world: world.drop(LONG), later=200.0, every=5),
-    Life("a refused drop", _refused, failed=1, every=4),
-    Life("a drop into a new thread", _into_a_thread, every=6),
-    Life("a reaction", _a_reaction, every=6),
+    Life("a long drop", lambda world: world.drop(LONG), every=9),
+    Life("a long drop, found later", lambda world: world.drop(LONG), later=200.0, every=9),
+    Life("a refused drop", _refused, failed=1, every=6),
+    Life("a drop into a new thread", _into_a_thread, every=9),
+    Life("a reaction", _a_reaction, every=9),
     Life("a drop whose files are refused", _files_refused, failed=1, every=8),
-    Life("an answer to what is gone", _an_answer_to_nothing, later=200.0, every=6),
-    Life("a question", _a_question, every=12),
-    Life("a mailed answer", lambda world: world.say("what is up?"), mailed=True, every=14),
-    Life("a mail to the channel", _an_agents_mail, mailed=True, every=14),
-    Life("a mail to the channel, refused", _an_agents_mail_is_refused, mailed=True, every=16),
-    Life("an answer with a picture", lambda world: world.say("look", PICTURE), every=6),
-    Life("an answer", lambda world: world.say("what is up?"), every=2),
+    Life("an answer to what is gone", _an_answer_to_nothing, later=200.0, every=9),
+    Life("a question", _a_question, every=16),
+    Life("a mailed answer", lambda world: world.say("what is up?"), mailed=True, every=20),
+    Life("a mail to the channel", _an_agents_mail, mailed=True, every=20),
+    Life("a mail to the channel, refused", _an_agents_mail_is_refused, mailed=True, every=20),
+    Life("an answer with a picture", lambda world: world.say("look", PICTURE), every=9),
+    Life("an answer", lambda world: world.say("what is up?"), every=4),
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page, expect
 
 from tests.support.browser import NEEDED, chromium, complaints
 from tests.support.programs import Demo
@@ -25,15 +25,21 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         assert 0 == running.end()
 
 
-@pytest.fixture
-async def page(demo: Demo) -> AsyncIterator[Page]:
-    """The address that the demo printed, opened. Whatever the browser complains of fails the test."""
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
     async with chromium() as browser:
-        page = await browser.new_page(viewport={"width": 1100, "height": 760})
-        found = complaints(page)
-        await page.goto(demo.url)
-        await expect(page.get_by_role("status").first).to_have_text("live")
-        yield page
+        yield browser
+
+
+@pytest.fixture
+async def page(demo: Demo, browser: Browser) -> AsyncIterator[Page]:
+    """The address that the demo printed, opened. Whatever the browser complains of fails the test."""
+    page = await browser.new_page(viewport={"width": 1100, "height": 760})
+    found = complaints(page)
+    await page.goto(demo.url)
+    await expect(page.get_by_role("status").first).to_have_text("live")
+    yield page
+    await page.close()
     assert [] == found
 
 
