@@ -30,8 +30,9 @@ _lock = threading.RLock()
 _state: dict[str, Any] = {"count": 0, "trace": None, "root": "", "kill_at": None, "quiet": 0}
 
 
-def record(trace: int, *, root: str, kill_at: int | None) -> None:
-    """From now on record to the descriptor `trace`; die at the entry of the `kill_at`-th call (from 1)."""
+def record(trace: int, *, root: str, kill_at: int | str | None) -> None:
+    """From now on record to the descriptor `trace`; die at the entry of the `kill_at`-th call (from 1), or of
+    the one that would send a request which begins so."""
     _state.update(trace=trace, root=os.path.realpath(root), kill_at=kill_at, count=0)
     for name, real in _real.items():
         setattr(os, name, _wrapped(name, real))
@@ -47,7 +48,11 @@ def _sending(self: socket.socket, data: Any, *flags: Any) -> int:
     if self.family not in (socket.AF_INET, socket.AF_INET6):
         return _send(self, data, *flags)
     with _lock:
-        _strike({"call": "send", "bytes": len(data)})
+        kill_at = _state["kill_at"]
+        _strike(
+            {"call": "send", "bytes": len(data)},
+            dies=isinstance(kill_at, str) and bytes(data[: len(kill_at)]) == kill_at.encode(),
+        )
         return _send(self, data, *flags)
 
 
@@ -69,9 +74,9 @@ def _wrapped(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _strike(told: dict[str, Any]) -> None:
+def _strike(told: dict[str, Any], *, dies: bool = False) -> None:
     _state["count"] += 1
-    if _state["count"] == _state["kill_at"]:
+    if dies or _state["count"] == _state["kill_at"]:
         os.kill(os.getpid(), signal.SIGKILL)
         signal.pause()  # the signal is on its way; nothing more may happen
     _note({"n": _state["count"], **told})

@@ -101,8 +101,8 @@ class World:
         if picture:
             self.attached[said] = picture
 
-    async def life(self, *, kill_at: int | None = None, until: str = "settled") -> dict[str, Any]:
-        """Run the service until all is settled, or until it is killed at that call."""
+    async def life(self, *, kill_at: int | str | None = None) -> dict[str, Any]:
+        """Run the service until all is settled, or until it is killed at that call or request."""
         done = self.base / "done"
         done.unlink(missing_ok=True)
         command = {

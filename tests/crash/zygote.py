@@ -34,7 +34,7 @@ def main() -> None:
     from spoolbridge import asker, asks, gt_mail, notices, service
     from spoolbridge.settings import Settings
 
-    notices.EVERY = 0.05  # seconds
+    notices.EVERY = 0.1  # seconds
     gt_mail.UNKNOWN_WAIT = 0.3  # seconds; the gt of these tests takes a twentieth of one
 
     asker.LOOK, asker.PACES = 0.01, ((asks.LONGEST, 0.02),) * 2  # seconds; people answer at once here

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 _SCRIPT = r'''#!{python} -IS
-import json, os, re, subprocess, sys, time
+import json, os, re, sys, time  # it is started a thousand times: nothing that one case needs
 
 here = os.path.dirname(os.path.abspath(__file__))
 path = lambda name: os.path.join(here, name)
@@ -106,6 +106,8 @@ def send():
         time.sleep(600)
     if doing == "arrive and hang":
         # As the real one: a child in a process group of its own outlives the kill and holds the output.
+        import subprocess
+
         subprocess.Popen(["sleep", "3"], start_new_session=True)
         arrive(arguments[2], subject, body)
         time.sleep(600)

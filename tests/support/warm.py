@@ -22,6 +22,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -128,9 +129,12 @@ def main(talk: socket.socket) -> None:
             return
         told, tell = os.pipe()
         if (middle := os.fork()) == 0:
+            between = os.getpid()
             if (program := os.fork()) == 0:
                 for fd in (told, tell, talk.detach()):
                     os.close(fd)
+                while os.getppid() == between:
+                    time.sleep(0.0005)  # nothing tells who has been adopted
                 _become(json.loads(data), files)
                 return
             os.write(tell, str(program).encode())
@@ -160,7 +164,7 @@ def _become(request: dict[str, Any], files: list[int]) -> None:
     sys.stderr = _stream(2, "w", buffering=1, errors="backslashreplace")
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
     sys.argv = request["args"]
-    sys.path.remove(str(_ROOT))  # it was this module's directory of work
+    sys.path[0] = os.path.dirname(sys.argv[0])  # for it was the directory of work that this process began in
     runpy.run_path(sys.argv[0], run_name="__main__")
 
 
