@@ -28,6 +28,8 @@ _TIME = "%Y%m%dT%H%M%S"
 #: xfs refused to rename to a 200-byte name on a full disk (measured); `.why` must fit behind it too.
 LONGEST_NAME = 100  # bytes
 _LONGEST_SUFFIX = 10  # bytes
+#: Names whose parts are remembered: on its way an entry is asked for them again and again.
+_REMEMBERED = 2000
 _HARMFUL = re.compile(rb"[^A-Za-z0-9._%-]|%(?![0-9A-F]{2})")
 
 
@@ -58,6 +60,7 @@ def derived(at: float, of: str) -> str:
     return _id(_microseconds(at), digest)
 
 
+@lru_cache(_REMEMBERED)
 def parse(name: str) -> tuple[str, str] | None:
     """The ID and the rest of a name in our form; None for any other name."""
     match = _FORM.fullmatch(name)
@@ -66,6 +69,7 @@ def parse(name: str) -> tuple[str, str] | None:
     return match[1], match[3] or ""
 
 
+@lru_cache(_REMEMBERED)
 def time_of(entry_id: str) -> float:
     """When the entry was written, in unix seconds. Raises ValueError where it is not an ID."""
     match = _FORM.fullmatch(entry_id)
