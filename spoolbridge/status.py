@@ -37,7 +37,7 @@ def write(spool: Spool, facts: Facts, *, census: Census | None = None) -> None:
     """Replace both files, each whole; on a full disk write over the old ones, for that is to be told above
     all. Raises OSError where that cannot be done either. `census` as for `snapshot`."""
     with spool.at("state") as state:
-        _put(FILE, json.dumps(facts, indent=1).encode() + _SPARE, at=state)
+        _put(FILE, json.dumps(facts).encode() + _SPARE, at=state)
         text = render(snapshot(spool, facts, census=census), now=facts["at"])
         _put(TEXT, text.encode("utf-8", "replace"), at=state)
 
