@@ -112,6 +112,10 @@ class Watched:
             self._seen = stamp
         return self._registry
 
+    def known(self) -> tuple[str, ...]:
+        """The addresses as they were read last; the file is not looked at."""
+        return self._registry.addresses
+
     def _stamp(self) -> tuple[int, ...]:
         try:
             status = os.stat(self._name)

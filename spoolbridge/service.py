@@ -232,7 +232,7 @@ async def _built(
         stack.callback(journal.close)
         if journal.torn:
             log.warning("journal: a torn last line of %d bytes was cut and kept aside", len(journal.torn))
-        metrics = Metrics(lambda: registry().addresses)
+        metrics = Metrics(registry.known)
         discord = DiscordClient(settings.token, api_url=settings.api_url, heard=metrics.asked)
         client = await stack.enter_async_context(discord)
         log.info("spool %s held by process %s", spool.root, lock.holder(spool))
