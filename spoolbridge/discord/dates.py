@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 
 def ahead(headers: Mapping[str, str], left: float, back: float) -> float | None:
@@ -15,8 +16,13 @@ def ahead(headers: Mapping[str, str], left: float, back: float) -> float | None:
     """
     try:
         age = int(headers.get("Age", "0"))
-        dated = parsedate_to_datetime(headers["Date"]).timestamp() + age
+        dated = _unix(headers["Date"]) + age
     except (KeyError, ValueError, TypeError, OverflowError):
         return None
     least, most = left - (dated + (2 if age else 1)), back - dated  # a date is cut to its whole second
     return min(max(0.0, least), most) if most >= 0 else most
+
+
+@lru_cache(8)  # the answers of one second have one date
+def _unix(date: str) -> float:
+    return parsedate_to_datetime(date).timestamp()
