@@ -212,8 +212,10 @@ def payload(message: OutgoingMessage, part: Part, nonce: str, *, reply: bool) ->
 def _allowed_mentions(mentions: Sequence[int] | None) -> dict[str, list[str]]:
     if mentions is None:
         return {"parse": ["users"]}
-    once = [str(each) for each in dict.fromkeys(mentions)]  # Discord refuses a set that names one twice
-    return {"parse": [], "users": once} if once else {"parse": []}
+    if not mentions:
+        return {"parse": []}
+    once = dict.fromkeys(mentions)  # Discord refuses a set that names one twice
+    return {"parse": [], "users": [str(each) for each in once]}
 
 
 def _in_words(minutes: int) -> str:

@@ -81,8 +81,8 @@ class Budget:
         if now < self._paused_until:
             return self._paused_until - now
         self._forget(now)
-        room, ahead = self._room(key, writes=writes)
-        used = self._used
+        used = len(self._recent) + self._held
+        room, ahead = self._room(key, used, writes=writes)
         if used + ahead < room:
             return 0.0
         # Of those ahead, who need not wait any more goes now, and counts for a window from now on.
@@ -92,15 +92,11 @@ class Budget:
         self._waiting[writes][key] = now + seconds + ABANDONED
         return seconds
 
-    @property
-    def _used(self) -> int:
-        return len(self._recent) + self._held
-
-    def _room(self, key: Key, *, writes: bool) -> tuple[int, int]:
+    def _room(self, key: Key, used: int, *, writes: bool) -> tuple[int, int]:
         """How many requests a second this one may be the last of, and how many go before it."""
         waiting = self._waiting[writes]
         ahead = list(waiting).index(key) if key in waiting else len(waiting)
-        starved = READS_AT_LEAST - (self._used - self._written)
+        starved = READS_AT_LEAST - (used - self._written)
         if writes:
             return PER_SECOND - max(0, min(starved, len(self._waiting[False]))), ahead
         return (PER_SECOND, ahead) if ahead < starved else (READS_STOP_AT, ahead + len(self._waiting[True]))
