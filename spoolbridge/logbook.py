@@ -19,11 +19,14 @@ KEPT = 5  # older files
 
 class _Masked(logging.Formatter):
     def __init__(self, own: str) -> None:
-        super().__init__("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S")
+        super().__init__(datefmt="%Y-%m-%d %H:%M:%S")
         self._own = own
 
     def format(self, record: logging.LogRecord) -> str:
-        return leaks.mask(super().format(record), self._own)
+        line = f"{self.formatTime(record, self.datefmt)} {record.getMessage()}"
+        if record.exc_info:
+            line = f"{line}\n{self.formatException(record.exc_info)}"
+        return leaks.mask(line, self._own)
 
 
 class _Rotated(RotatingFileHandler):
