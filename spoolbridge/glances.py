@@ -12,6 +12,8 @@ case:
 - A directory in another's place has another inode, or the same, used again, and then another stamp. A link
   or a file there is opened like a directory, and refused.
 - A listing that failed (rights, too many descriptors) is made again the next time.
+- A directory with a million names that changes all the time would be listed all the time: where what is found
+  may be late, there is `rest`.
 - Where nothing is stamped, or old stamps are shown for a while (over a network), a listing is kept for
   `ANYWAY` and no longer.
 """
@@ -29,6 +31,8 @@ from spoolbridge import atomic
 SURE = 2.5  # seconds; the slowest clock that stamps directories, FAT's, ticks every two
 ANYWAY = 30.0  # seconds after which a directory is listed whatever its stamp says
 
+LONG = 0.02  # seconds; a listing that took less has no rest
+
 T = TypeVar("T")
 
 
@@ -39,6 +43,7 @@ class _Glance(Generic[T]):
     stamp: tuple[int, ...]
     seen: float  # when the directory was first seen with that stamp
     made: float  # when this was found
+    took: float  # seconds
     found: T
 
 
@@ -46,13 +51,15 @@ class Glances(Generic[T]):
     """`find` gets the descriptor of a directory, and what it makes of the names there is kept."""
 
     def __init__(
-        self, find: Callable[[int], T], *, anyway: float = ANYWAY,
+        self, find: Callable[[int], T], *, anyway: float = ANYWAY, rest: float = 0.0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:  # fmt: skip
-        """`anyway`: longer where thousands of names lie and nothing waits for what is found. `clock`: seconds
-        that pass on this machine, whoever sets its time."""
+        """`anyway`: longer where thousands of names lie and nothing waits for what is found. `rest`: for how
+        many times as long as a long listing took it is kept, whatever has changed. `clock`: seconds that pass on
+        this machine, whoever sets its time."""
         self._find = find
         self._anyway = anyway
+        self._rest = rest
         self._clock = clock
         self._known: dict[str, _Glance[T]] = {}
 
@@ -66,9 +73,11 @@ class Glances(Generic[T]):
             if known.made - known.seen >= SURE and now - known.made < self._anyway:
                 return known.found
             seen = known.seen
+        if known and known.took >= LONG and 0 <= now - known.made < self._rest * known.took:
+            return known.found
         with atomic.directory(path, at=at) as fd:
             found = self._find(fd)
-        self._known[path] = _Glance(stamp, seen, now, found)
+        self._known[path] = _Glance(stamp, seen, now, self._clock() - now, found)
         return found
 
     def keep(self, paths: Container[str]) -> None:

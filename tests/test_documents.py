@@ -43,7 +43,7 @@ LIMITS = {
     COPY: 225,
     ARCHITECTURE: 450,
     CHANGELOG: 400,
-    TESTS: 190,
+    TESTS: 200,
     CONTRIB: 120,
     ROOT / "contrib" / "gas-town.md": 120,
     ROOT / "contrib" / "agents.md": 120,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spoolbridge import glances
+from spoolbridge import atomic, glances
 from spoolbridge.glances import ANYWAY, SURE, Glances
 from tests.support.clock import FakeClock, next_tick
 
@@ -230,3 +230,24 @@ def test_what_is_not_kept_is_forgotten(watched: Watched) -> None:
     assert before == watched.listed
     watched.look("other")
     assert before + 1 == watched.listed
+
+
+def test_what_takes_long_has_a_rest(tmp_path: Path) -> None:
+    """A day with a million entries sent changes with each of them, and would be listed all the time."""
+    clock, counts = FakeClock(0.0), list[int]()
+
+    def count(box: int) -> int:
+        clock.advance(0.5)
+        counts.append(len(os.listdir(box)))
+        return counts[-1]
+
+    slow = Glances(count, rest=20.0, clock=clock)
+    with atomic.directory(tmp_path) as at:
+        (tmp_path / "box").mkdir()
+        assert 0 == slow.at("box", at=at)
+        (tmp_path / "box" / "a").touch()
+        clock.advance(9.4)
+        assert 0 == slow.at("box", at=at)
+        clock.advance(0.2)
+        assert 1 == slow.at("box", at=at)
+    assert [0, 1] == counts
