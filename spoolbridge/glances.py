@@ -54,9 +54,9 @@ class Glances(Generic[T]):
         self, find: Callable[[int], T], *, anyway: float = ANYWAY, rest: float = 0.0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:  # fmt: skip
-        """`anyway`: longer where thousands of names lie and nothing waits for what is found. `rest`: for how
-        many times as long as a long listing took it is kept, whatever has changed. `clock`: seconds that pass on
-        this machine, whoever sets its time."""
+        """`anyway`: longer where thousands of names lie and nothing waits for what is found. `rest`: times as
+        long as it took, for which a long listing is kept, whatever has changed. `clock`: seconds that pass
+        on this machine, whoever sets its time."""
         self._find = find
         self._anyway = anyway
         self._rest = rest
