@@ -6,7 +6,8 @@ has an entry's records, or a checkpoint and what follows it, knows what may be o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from spoolbridge.outgoing import PLAIN, Form
@@ -99,6 +100,15 @@ def fold(history: History, record: dict[str, Any]) -> None:
         part.pending = None
         if record.get("read_back"):
             part.first_unknown = None
+
+
+def checkpoint(unresolved: Mapping[tuple[str, int], History], now: float) -> dict[str, Any]:
+    """The record of it; keys are IDs and channel or thread ids."""
+    known = [
+        {"id": entry_id, "channel": channel_id, **asdict(each), **each.form._asdict()}
+        for (entry_id, channel_id), each in unresolved.items()
+    ]
+    return {"at": round(now, 3), "kind": "checkpoint", "unresolved": known}
 
 
 def restored(each: dict[str, Any]) -> History:

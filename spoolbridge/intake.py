@@ -14,17 +14,15 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from spoolbridge import atomic, identity, ready
 from spoolbridge.claim import Claim, explain, one_line, sync_entry, why
+from spoolbridge.drop_box import DropBox
 from spoolbridge.glances import Glances
 from spoolbridge.identity import WHY
 from spoolbridge.moves import Directories, Moves
 from spoolbridge.spool import HOLD, Spool
-
-#: Seconds for which the list of a drop box holds while nothing is told to have changed.
-_LIST_HOLDS = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -36,37 +34,6 @@ class Look:
     waiting: dict[str, bool]  # channel directory → whether there is an entry that is not ignored
     held: frozenset[str]  # channel directories that are paused
     strays: tuple[str, ...]  # names directly in outgoing/
-
-
-@dataclass
-class _Box:
-    """One drop box, as it was listed last, without what was claimed or refused since."""
-
-    names: set[str] = field(default_factory=set)
-    #: Of those that are not ignored: when it was written (which keeps its place) and when we first saw it.
-    known: dict[str, tuple[float, float]] = field(default_factory=dict)
-    #: (when it was written, name), first written first.
-    order: list[tuple[float, str]] = field(default_factory=list)
-    #: When, and how often somebody had told until then that something may have changed.
-    listed: float = 0.0
-    rung: int | None = None
-
-    def still_holds(self, rung: int | None, now: float) -> bool:
-        """Whether it need not be listed again yet: of a long backlog that would be most of the work."""
-        return rung is not None and rung == self.rung and 0 <= now - self.listed < _LIST_HOLDS
-
-    def waiting(self) -> Iterator[tuple[float, str]]:
-        """In order, while what was given last may be forgotten: a long one is not copied for its first."""
-        position = 0
-        while position < len(self.order):
-            each = self.order[position]
-            yield each
-            position += self.order[position : position + 1] == [each]
-
-    def forget(self, name: str) -> None:
-        self.names.discard(name)
-        written, _ = self.known.pop(name)
-        self.order.remove((written, name))
 
 
 class Intake:
@@ -81,7 +48,7 @@ class Intake:
         self._refused = refused  # told in the thread that looks
         self._minter = identity.Minter(clock)
         self._minters: dict[str, identity.Minter] = {}
-        self._boxes: dict[str, _Box] = {}
+        self._boxes: dict[str, DropBox] = {}
         #: Of each drop box: whether an entry lies there, and whether it is held. Both depend on names alone;
         #: that an entry still waits for its time is found out by who claims.
         self._glances = Glances(_glanced)
@@ -142,20 +109,19 @@ class Intake:
         if atomic.exists(HOLD, at=moves.directories.at("outgoing")):
             return None
         now = self._clock()
-        box = self._boxes.setdefault(channel, _Box())
+        box = self._boxes.setdefault(channel, DropBox())
         if box.still_holds(rung, now) and isinstance(found := self._first(channel, box, moves, now), Claim):
             return found
-        self._list(box, outgoing, now)
-        box.rung = rung
+        box.list(outgoing, now, rung)
         return None if HOLD in box.names else self._first(channel, box, moves, now)
 
-    def _first(self, channel: str, box: _Box, moves: Moves, now: float) -> Claim | float | None:
+    def _first(self, channel: str, box: DropBox, moves: Moves, now: float) -> Claim | float | None:
         soonest: float | None = None
         stuck: PermissionError | None = None
         outgoing = moves.directories.at(f"outgoing/{channel}")
-        for written, name in box.waiting():
+        for name, written, first_seen in box.waiting():
             try:
-                verdict = ready.examine(name, at=outgoing, now=now, first_seen=box.known[name][1])
+                verdict = ready.examine(name, at=outgoing, now=now, first_seen=first_seen)
                 if isinstance(verdict, ready.NotYet):
                     soonest = min(verdict.seconds, soonest or verdict.seconds)
                 elif isinstance(verdict, ready.Never):
@@ -280,33 +246,6 @@ class Intake:
             self._told.add(what)
             log.warning("%s", what)
 
-    def _list(self, box: _Box, outgoing: int, now: float) -> None:
-        """Bring what is known of a drop box up to date. Times of files tick in steps of 4 ms (measured), so
-        an ID's own time counts where there is one, and the name where times are equal."""
-        names = set(os.listdir(outgoing))
-        box.listed = now
-        if names == box.names:
-            return
-        for gone in box.known.keys() - names:
-            del box.known[gone]
-        for name in names - box.names:
-            if not ready.ignored(name) and not self._place(box, name, outgoing, now):
-                names.discard(name)
-        box.names = names
-        box.order = sorted((written, name) for name, (written, _) in box.known.items())
-
-    def _place(self, box: _Box, name: str, outgoing: int, now: float) -> bool:
-        """Give a name its place, which it keeps; False: it is gone."""
-        if parsed := identity.parse(name):
-            box.known[name] = (identity.time_of(parsed[0]), now)
-            return True
-        try:
-            changed = os.stat(name, dir_fd=outgoing, follow_symlinks=False).st_ctime
-        except FileNotFoundError:
-            return False
-        box.known[name] = (min(changed, now), now)
-        return True
-
     def _refuse(
         self, outgoing: int, channel: str, name: str, reason: str, hint: str, *, fresh: bool = False
     ) -> str:
@@ -343,8 +282,7 @@ class Intake:
         self._roomy.add(channel)
 
     def _forget(self, channel: str, name: str) -> None:
-        box = self._boxes.get(channel)
-        if box and name in box.known:
+        if box := self._boxes.get(channel):
             box.forget(name)
 
     def _channel_minter(self, channel: str) -> identity.Minter:

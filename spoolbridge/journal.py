@@ -19,12 +19,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from spoolbridge import atomic, identity, journal_files
 from spoolbridge.errors import ForgottenError
-from spoolbridge.history import POISON, History, PartHistory, fold, restored
+from spoolbridge.history import POISON, History, PartHistory, checkpoint, fold, restored
 from spoolbridge.identity import day_of
 from spoolbridge.journal_files import FILE, Dated, Older, lookup, read
 from spoolbridge.outgoing import Form
@@ -284,15 +284,7 @@ class Journal:
         """A new file that opens with all that is unresolved; a crash in between loses neither."""
         known = {key: self._known(key) for key in list(self._histories)}
         unresolved = {key: each for key, each in known.items() if each and not each.resolved}
-        checkpoint = {
-            "at": round(now, 3),
-            "kind": "checkpoint",
-            "unresolved": [
-                {"id": entry_id, "channel": channel_id, **asdict(each), **each.form._asdict()}
-                for (entry_id, channel_id), each in unresolved.items()
-            ],
-        }
-        line = _line(checkpoint)
+        line = _line(checkpoint(unresolved, now))
         atomic.replace(_NEXT, line, at=self._state)
         self._rotating = True
         halfway = not atomic.exists(FILE, at=self._state)  # the disk refused between the two renames

@@ -358,7 +358,8 @@ def test_an_entry_is_in_one_directory_in_every_state() -> None:
 
 def test_the_architecture_names_every_record_of_the_journal() -> None:
     """The kinds that the journal writes are the ones that are explained."""
-    source = (ROOT / "spoolbridge" / "journal.py").read_text("utf-8")
+    package = ROOT / "spoolbridge"
+    source = "".join((package / name).read_text("utf-8") for name in ("journal.py", "history.py"))
     kinds = set(re.findall(r'_append\(\s*"([a-z-]+)"|"kind": "([a-z-]+)"', source))
     named = {ticked(row[0])[0] for row in table(ARCHITECTURE, "record")}
     assert {first or second for first, second in kinds} == named

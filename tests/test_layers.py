@@ -24,7 +24,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "watcher systemd retention emulator",
         "dotenv channels ready handed first_start moves discord framing glances logbook",
         "settings",
-        "header claim incoming cursor",
+        "header claim incoming cursor drop_box",
         "outgoing access journal_files standing",
         "history",
         "journal choices",
