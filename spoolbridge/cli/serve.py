@@ -98,8 +98,15 @@ def mcp(channels: tuple[str, ...]) -> None:
 
     Example: spoolbridge mcp --channel mayor-villa
     """
+    import gc
+
+    # The SDK makes 80,000 objects that stay. To look through them for what may go, again and again while they
+    # are made, is a tenth of the start; and nobody has to look through them later.
+    gc.disable()
     from spoolbridge import mcp_server
 
+    gc.freeze()
+    gc.enable()
     mcp_server.run(load_settings(secrets=False), channels)
 
 

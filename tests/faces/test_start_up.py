@@ -90,6 +90,22 @@ def test_a_notification_imports_as_little(tmp_path: Path) -> None:
     assert {"spoolbridge.journal", "spoolbridge.discord", "spoolbridge.cli.program"}.isdisjoint(modules)
 
 
+def test_the_mcp_server_collects_what_it_leaves(tmp_path: Path) -> None:
+    """It lives for days: only what its start made is passed over, and that is passed over from then on."""
+    code = """
+import gc, sys
+from spoolbridge import mcp_server
+from spoolbridge.cli import run
+mcp_server.run = lambda *_: print(gc.isenabled(), gc.get_freeze_count() > 50_000, file=sys.stderr)
+sys.exit(run(["mcp"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, timeout=60,
+        check=True,
+    )  # fmt: skip
+    assert b"True True\n" == done.stderr
+
+
 @pytest.mark.usefixtures("served")
 def test_send_starts_fast(tmp_path: Path) -> None:
     """A whole process, in processor time against a bare interpreter's: waiting counts for neither."""
