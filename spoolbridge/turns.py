@@ -38,10 +38,11 @@ class Turns(Generic[_Q, _A]):
         self._free = at_once
         self._most = most
         self._asked: list[_Asked[_Q, _A]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def ask(self, request: _Q) -> _A:
         """The answer. Cancelled, it still waits for a turn that has begun, as `in_thread` does."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop = self._loop or asyncio.get_running_loop()  # which asks the kernel each time
         asked: _Asked[_Q, _A] = _Asked(request, loop.create_future())
         self._asked.append(asked)
         if self._free:
