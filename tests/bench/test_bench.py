@@ -44,7 +44,7 @@ def test_burst() -> None:
     assert all(figure(each["messages/s"]) > 0 and figure(each["CPU µs"]) > 0 for each in found)
     assert "1.000 (1.000–1.000)" == found[0]["of the reference"]
     if shutil.which("strace"):
-        assert ("0.0", True) == (found[1]["on the loop"], 5 < float(found[1]["fsyncs"]) < 12)
+        assert ("0.0", True) == (found[1]["on the loop"], 4 < float(found[1]["fsyncs"]) < 12)
 
 
 def test_latency() -> None:

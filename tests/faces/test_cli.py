@@ -228,7 +228,7 @@ def test_what_errors_become(
 ) -> None:
     """An exit code, at most one sentence, never a traceback."""
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(status, "snapshot", broken)
@@ -238,7 +238,7 @@ def test_what_errors_become(
 def test_a_bug_leaves_a_log(spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 3, one line, and the traceback in a file to attach."""
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("nobody thought of this")
 
     monkeypatch.setattr(status, "snapshot", broken)
