@@ -248,6 +248,14 @@ class TestWatched:
         path.write_text('{"a": 1, "b": 2}')
         assert ("a", "b") == watched().addresses
 
+    def test_what_is_known_asks_nothing_of_the_disk(self, path: Path) -> None:
+        """Who counts what was sent hears of a new channel with whoever sends there."""
+        watched = Watched(path)
+        path.write_text('{"a": 1, "b": 2}')
+        assert ("a",) == watched.known()
+        watched()
+        assert ("a", "b") == watched.known()
+
     def test_replaced_by_rename(self, path: Path) -> None:
         """Same size, same time: another file."""
         watched = Watched(path)
