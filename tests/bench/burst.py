@@ -67,7 +67,8 @@ def _row(who: str, runs: Sequence[Run], reference: Sequence[Run], calls: Sequenc
     cpu = spread([run.cpu * 1e6 for run in runs])
     memory = spread([run.memory for run in runs]) if runs[0].memory else "-"
     digits = 0 if min(rates) > 100 else 1  # a process a message makes one or two of them a second
-    return [shown.get(who, who), spread(rates, digits), ratio, cpu, memory, *(calls if who == "bridge" else "---")]
+    name, said = shown.get(who, who), spread(rates, digits)
+    return [name, said, ratio, cpu, memory, *(calls if who == "bridge" else "---")]
 
 
 def by_peer(stub: Stub, who: str, each: int) -> Run:
