@@ -469,11 +469,11 @@ async def test_swapped_after_the_claim(
     """Nor is what somebody put in its place in sending/."""
     read = Claim.read
 
-    def swap_and_read(claim: Claim) -> Content | None:
+    def swap_and_read(claim: Claim, at: int | None = None) -> Content | None:
         if claim.rest == "x" and not swapped:
             swap(live.spool.root / "sending" / "general" / claim.name, outside)
             swapped.append(claim.name)
-        return read(claim)
+        return read(claim, at)
 
     swapped: list[str] = []
     with patch.object(Claim, "read", swap_and_read):

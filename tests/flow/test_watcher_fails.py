@@ -23,6 +23,7 @@ from unittest.mock import patch
 import pytest
 
 from spoolbridge.dispatcher import RESCAN
+from spoolbridge.moves import Moves
 from spoolbridge.ready import SETTLE
 from spoolbridge.watcher import Watcher
 from tests.support.live import Live, living, process
@@ -79,12 +80,12 @@ async def test_a_bell_during_the_last_look(tmp_path: Path) -> None:
     """A drop that comes when its channel has just been looked through is not left for the next scan."""
     loop = asyncio.get_running_loop()
     async with living(tmp_path / "spool", "general", rescan=NEVER) as live:
-        claim, look = live.intake.claim, live.intake.look
+        take, look = live.intake.take, live.intake.look
         looks: list[object] = []
         late: list[str] = []
 
-        def claim_and_dawdle(channel: str) -> Any:
-            found = claim(channel)
+        def take_and_dawdle(channel: str, moves: Moves, **more: Any) -> Any:
+            found = take(channel, moves, **more)
             if found is None and not late:
                 before = len(looks)
                 late.append(live.spool.drop(channel, b"late").id)
@@ -96,7 +97,7 @@ async def test_a_bell_during_the_last_look(tmp_path: Path) -> None:
             looks.append(found := look())
             return found
 
-        intake = patch.multiple(live.intake, claim=claim_and_dawdle, look=look_and_count)
+        intake = patch.multiple(live.intake, take=take_and_dawdle, look=look_and_count)
         with intake:
             await asyncio.to_thread(live.spool.drop, "general", b"early")
             await live.posted("general", "early", "late")
