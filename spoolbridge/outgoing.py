@@ -7,7 +7,6 @@ binary type is uploaded under its own name. Pure: opens nothing, decides nothing
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -35,7 +34,7 @@ BINARY_TYPES = {
 _SUPPRESS_EMBEDS = 1 << 2
 _SUPPRESS_NOTIFICATIONS = 1 << 12
 _CONTROLS = {code: None for code in range(32) if chr(code) not in "\n\t"}
-_UNSAFE_IN_FILE_NAMES = re.compile(r'[\x00-\x1f\x7f"\\/:*?<>|]')
+_UNSAFE_IN_FILE_NAMES = dict.fromkeys((*range(32), 127, *map(ord, '"\\/:*?<>|')), "_")
 _CUT_NOTE = "\n-# cut here; the whole text is attached"
 
 
@@ -251,7 +250,7 @@ def _file(name: str, data: bytes) -> File:
 
 def safe_file_name(name: str) -> str:
     """A name that travels in a multipart header as it is."""
-    plain = _UNSAFE_IN_FILE_NAMES.sub("_", name.encode("utf-8", "replace").decode()).strip(". ")
+    plain = name.encode("utf-8", "replace").decode().translate(_UNSAFE_IN_FILE_NAMES).strip(". ")
     return plain[-100:] or "file"
 
 
