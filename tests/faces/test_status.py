@@ -124,6 +124,14 @@ def test_what_is_said_of_a_channel(spool: Spool, said: dict[str, Any]) -> None:
         looked(spool)
 
 
+def test_the_last_word_of_a_service_that_was_killed(spool: Spool) -> None:
+    """It counts for as long as two writings may be late, and no longer."""
+    now = time.time()
+    status.write(spool, {"at": now, "since": 0.0, "pid": 1, "mail": None})
+    ages = (0.0, 2 * status.EVERY, 3 * status.EVERY)
+    assert [True, True, False] == [looked(spool, now=now + age)["running"] for age in ages]
+
+
 def test_a_spool_that_somebody_holds(spool: Spool) -> None:
     """Without a word of its own: it is said whose process it is, to people too."""
     with lock.holding(spool):
@@ -265,12 +273,14 @@ def test_what_has_not_changed_is_not_repeated(
 
 def test_what_changes_by_itself_is_no_change(spool: Spool) -> None:
     """The time of writing, the room on the disk, the clock; a finding is one."""
-    facts = {"at": time.time(), "since": 0.0, "pid": 1, "discord": {"answered_at": 1.0, "clock_ahead": 0.0}}
+    discord = {"answered_at": 1.0, "clock_ahead": 0.0}
+    facts = {"at": time.time(), "since": 0.0, "pid": 1, "discord": discord}
     first = status.snapshot(spool, facts)
     later = {**facts, "at": facts["at"], "discord": {"answered_at": 2.0, "clock_ahead": 0.5}}
     assert status.essence(first) == status.essence(status.snapshot(spool, later))
-    worse = status.snapshot(spool, {**facts, "findings": ["the file is broken"]})
-    assert status.essence(first) != status.essence(worse)
+    paused = {**facts, "discord": {**discord, "paused_because": "the token was refused"}}
+    for worse in ({**facts, "findings": ["the file is broken"]}, paused):
+        assert status.essence(first) != status.essence(status.snapshot(spool, worse))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
