@@ -901,6 +901,7 @@ async def test_a_repair_on_a_full_disk_goes_on_later(world: World) -> None:
     assert (1, 1) == (world.files().count(late), world.lines().count(late))
 
 
+@pytest.mark.timeout(180)
 async def test_a_repair_that_dies_is_made_again(tmp_path: Path) -> None:
     """Killed at a share of all changes of a file: the next one ends with each message everywhere, once."""
     for number in range(1, MORE_THAN_ENOUGH, 19):

@@ -238,6 +238,7 @@ def _assert_delivered(service: Service) -> None:
         assert said == [message_id for place, message_id in service.lines() if place == channel]
 
 
+@pytest.mark.timeout(180)  # computing takes ten seconds, and many more where cores are shared
 async def test_an_hour_without_a_network(service: Service) -> None:
     """500 drops in 20 channels, 300 answers: all of it afterwards, once, in order, and no storm meanwhile."""
     for channel in CHANNELS:
