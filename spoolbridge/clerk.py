@@ -7,18 +7,19 @@ entry is not taken before the one before it is settled: where the disk refuses t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from spoolbridge import outgoing
 from spoolbridge.claim import Claim
 from spoolbridge.intake import Intake
-from spoolbridge.moves import Directories, Moves
+from spoolbridge.moves import SHARES, Directories, Moves
 from spoolbridge.outgoing import OutgoingMessage
 from spoolbridge.turns import Turns
 
-_AT_ONCE = 2  # turns: while one waits for the disk the other computes
-_MOST = 16  # entries of one turn: what is taken first does not wait long for the last
+_MOST = 32  # entries of one turn: what is taken first does not wait long for the last
+_PATIENCE = 0.1  # seconds; a turn takes a few milliseconds, but for a large file or a slow disk
 
 
 class Taken(NamedTuple):
@@ -59,7 +60,9 @@ class Clerk:
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
-        self._turns: Turns[_Wish, Taken | None] = Turns(self._turn, at_once=_AT_ONCE, most=_MOST)
+        #: Threads that only wait for the disk. One of them is this turn's own.
+        self._pool = ThreadPoolExecutor(SHARES - 1, thread_name_prefix="sync")
+        self._turns: Turns[_Wish, Taken | None] = Turns(self._turn, most=_MOST, patience=_PATIENCE)
         #: How often somebody told that something may have been dropped.
         self.rings = 0
 
@@ -80,7 +83,8 @@ class Clerk:
         """In a thread."""
         with self._intake.directories() as directories:
             steps = [self._begin(wish, directories) for wish in wishes]
-            errors = directories.sync([moves for step in steps for moves in (step.settling, step.taking)])
+            all_moves = [moves for step in steps for moves in (step.settling, step.taking)]
+            errors = directories.sync(all_moves, self._pool)
             return [_ended(step, *errors[2 * number : 2 * number + 2]) for number, step in enumerate(steps)]
 
     def _begin(self, wish: _Wish, directories: Directories) -> _Step:

@@ -7,9 +7,12 @@ together. Nobody waits for a turn to fill: what is asked for while turns are und
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Generic, TypeVar
+
+_AT_ONCE = 2  # turns; more would take threads from everybody else
 
 _Q = TypeVar("_Q")
 _A = TypeVar("_A")
@@ -25,18 +28,23 @@ class _Asked(Generic[_Q, _A]):
 
 
 class Turns(Generic[_Q, _A]):
-    """Turns of threads, `at_once` of them at the same time, with at most `most` requests in each.
+    """One turn after the other, with at most `most` requests in each: two threads that compute hinder each
+    other more than they get done. Where a turn keeps others waiting for `patience` seconds, as on a disk that
+    hangs or with a large file, a second one is begun beside it.
 
     `work` is called in a thread and answers each request, in their order; an exception among the answers is
     raised to who asked. What it raises itself is raised to all of that turn.
     """
 
     def __init__(
-        self, work: Callable[[Sequence[_Q]], Sequence[_A | Exception]], *, at_once: int = 1, most: int = 64
-    ) -> None:
+        self, work: Callable[[Sequence[_Q]], Sequence[_A | Exception]], *,
+        most: int = 64, patience: float = math.inf,
+    ) -> None:  # fmt: skip
         self._work = work
-        self._free = at_once
         self._most = most
+        self._patience = patience
+        self._running = 0
+        self._timer: asyncio.TimerHandle | None = None
         self._asked: list[_Asked[_Q, _A]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -45,9 +53,11 @@ class Turns(Generic[_Q, _A]):
         loop = self._loop = self._loop or asyncio.get_running_loop()  # which asks the kernel each time
         asked: _Asked[_Q, _A] = _Asked(request, loop.create_future())
         self._asked.append(asked)
-        if self._free:
-            self._free -= 1
+        if not self._running:
+            self._running += 1
             loop.call_soon(self._begin, loop)  # with what others ask for in the meantime
+        elif self._timer is None and self._patience < math.inf:
+            self._timer = loop.call_later(self._patience, self._beside, loop)
         try:
             return await asked.answer
         except asyncio.CancelledError:
@@ -55,11 +65,17 @@ class Turns(Generic[_Q, _A]):
                 await asyncio.wait([asked.turn])
             raise
 
+    def _beside(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        if self._asked and self._running < _AT_ONCE:
+            self._running += 1
+            self._begin(loop)
+
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         wanted = [each for each in self._asked if not each.answer.cancelled()]
         taken, self._asked = wanted[: self._most], wanted[self._most :]
         if not taken:
-            self._free += 1
+            self._running -= 1
             return
         turn = loop.run_in_executor(None, self._work, [each.request for each in taken])
         for each in taken:

@@ -54,18 +54,23 @@ async def test_what_is_asked_during_a_turn_is_the_next() -> None:
     assert 12 == await turns.ask(6)
 
 
-async def test_two_at_once() -> None:
-    """While one turn is held up by the disk the other goes on."""
+async def test_one_beside_a_turn_that_takes_long() -> None:
+    """A channel's large file, or a hung disk, does not hold up the others; and there are never three."""
     work = Work(shut=True)
-    turns = Turns(work, at_once=2)
+    turns = Turns(work, patience=0.01)
     held = asyncio.create_task(turns.ask(0))
     await work.begun.wait()
     work.begun.clear()
     other = asyncio.create_task(turns.ask(2))
     await work.begun.wait()
     assert [[0], [2]] == work.turns
+    third = asyncio.create_task(turns.ask(4))
+    done, _ = await asyncio.wait([third], timeout=0.05)
+    assert not done
+    assert [[0], [2]] == work.turns
     work.gate.set()
-    assert (0, 4) == (await held, await other)
+    assert (0, 4, 8) == (await held, await other, await third)
+    assert 12 == await turns.ask(6)
 
 
 async def test_a_turn_has_its_most() -> None:
