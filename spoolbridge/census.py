@@ -138,12 +138,16 @@ class _Entries(NamedTuple):
 def _box(at: int) -> _Box:
     with os.scandir(at) as children:
         names = [child.name for child in children if ready.is_entry(child)]
-    ids, plain = list[str](), list[str]()
-    for name in names:
-        parsed = identity.parse(name)
-        ids += [parsed[0]] if parsed else []
-        plain += [] if parsed else [name]
-    return _Box(len(names), atomic.exists(HOLD, at=at), min(ids, default=""), tuple(plain[:_LOOKED_AT]))
+    first_id, plain = "", list[str]()
+    # IDs sort as their times, and begin with a digit: of a long backlog only the first is taken apart.
+    for name in sorted(names):
+        if first_id and name[:8].isdigit():
+            continue
+        if parsed := identity.parse(name):
+            first_id = parsed[0]
+        elif len(plain) < _LOOKED_AT:
+            plain.append(name)
+    return _Box(len(names), atomic.exists(HOLD, at=at), first_id, tuple(plain))
 
 
 def _entries(at: int) -> _Entries:

@@ -2,7 +2,7 @@
 
 A directory is opened once and synced once for all that moves into or out of it in one turn. Where a channel's
 entries go to is synced before where they come from: the other way round, a power cut between the two could
-leave a name in neither. What could not be made durable is undone, so that nothing looks as if it had happened.
+leave a name in neither. What could not be made durable is undone: nothing looks as if it had happened.
 """
 
 from __future__ import annotations
