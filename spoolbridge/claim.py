@@ -106,7 +106,8 @@ class Claim:
         """Move it into today's directory of `sent/`. Returns where it lies then, from the root; that it is
         `settled` is the caller's to say, once `moves` are durable."""
         self._check_unsettled()
-        day = identity.day_of(self._clock())
+        # Whoever looks for it begins with the day on which it was written; our clock may have been set back.
+        day = identity.day_of(max(self._clock(), self.written))
         place = f"sent/{self.channel}/{day}"
         try:
             moves.directories.at(place)

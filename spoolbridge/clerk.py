@@ -25,8 +25,8 @@ _PATIENCE = 0.1  # seconds; a turn takes a few milliseconds, but for a large fil
 class Taken(NamedTuple):
     """What was found in a drop box."""
 
-    #: How often the bell had rung before that look.
-    rings: int
+    #: How often something had been told before that look.
+    times: int
     #: As `Intake.take` gives it.
     found: Claim | float | None = None
     #: The claim's; None: somebody still writes to it.
@@ -63,8 +63,19 @@ class Clerk:
         #: Threads that only wait for the disk. One of them is this turn's own.
         self._pool = ThreadPoolExecutor(SHARES - 1, thread_name_prefix="sync")
         self._turns: Turns[_Wish, Taken | None] = Turns(self._turn, most=_MOST, patience=_PATIENCE)
-        #: How often somebody told that something may have been dropped.
-        self.rings = 0
+        self._rings = 0
+        self._knocks: dict[str, int] = {}
+
+    def told(self, channel: str | None = None) -> None:
+        """Something may have been dropped there; None: anywhere."""
+        if channel is None:
+            self._rings += 1
+        else:
+            self._knocks[channel] = self._knocks.get(channel, 0) + 1
+
+    def times_told(self, channel: str) -> int:
+        """How often something may have been dropped in the channel. From any thread."""
+        return self._rings + self._knocks.get(channel, 0)
 
     async def take(self, channel: str) -> Taken:
         """The channel's next claim, durable, and the first reading of it."""
@@ -99,14 +110,14 @@ class Clerk:
         return step
 
     def _take(self, channel: str, moves: Moves) -> Taken:
-        rings, found = self.rings, None
+        times, found = self.times_told(channel), None
         try:
-            found = self._intake.take(channel, moves, rung=rings)
+            found = self._intake.take(channel, moves, rung=times)
             if not isinstance(found, Claim):
-                return Taken(rings, found)
-            return Taken(rings, found, read(found, moves.directories.at(f"sending/{channel}")))
+                return Taken(times, found)
+            return Taken(times, found, read(found, moves.directories.at(f"sending/{channel}")))
         except Exception as error:
-            return Taken(rings, found, error=error)
+            return Taken(times, found, error=error)
 
 
 def _ended(step: _Step, settling: OSError | None, taking: OSError | None) -> Taken | Exception | None:
@@ -117,7 +128,7 @@ def _ended(step: _Step, settling: OSError | None, taking: OSError | None) -> Tak
     if step.wish.settle is not None:
         step.wish.settle.settled = step.settled
     if taking and step.taken:
-        return Taken(step.taken.rings, error=taking)
+        return Taken(step.taken.times, error=taking)
     return step.taken
 
 

@@ -63,6 +63,7 @@ class Dispatcher:
         self._metrics = metrics or Metrics(clock=clock)
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._tasks: asyncio.TaskGroup | None = None
         self._active: dict[str, asyncio.Task[None]] = {}
         self._again: dict[str, asyncio.TimerHandle] = {}
         #: channel → claims that are not settled: of a former service, or left when the disk refused.
@@ -85,20 +86,36 @@ class Dispatcher:
         with suppress(RuntimeError):  # the loop is closed; nobody is left to look
             self._loop.call_soon_threadsafe(self._rung)
 
+    def knock(self, channel: str) -> None:
+        """Something may have been dropped there: as `ring`, without a look at all the others."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._knocked, channel)
+
     def _rung(self) -> None:
-        self._clerk.rings += 1
+        self._clerk.told()
         self._wake.set()
+
+    def _knocked(self, channel: str) -> None:
+        self._clerk.told(channel)
+        if self._is_busy(channel):
+            return  # it looks once more before it ends
+        if self._tasks is None or self._claims.get(channel):  # whose channel may be held by now
+            self._wake.set()
+        elif self._open(channel) and not channel.startswith("."):
+            self._start(self._tasks, channel)
 
     async def run(self) -> None:
         """Dispatch until cancelled; `finish` first lets what is under way be settled."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 await self._recover()
+                self._tasks = tasks
                 while True:
                     self._wake.clear()
                     await self._scan(tasks)
                     await self._woken(self._rescan)
         finally:
+            self._tasks = None
             for timer in self._again.values():
                 timer.cancel()
 
@@ -152,8 +169,8 @@ class Dispatcher:
         waiting = {channel for channel, some in look.waiting.items() if some}
         for channel in self.disk.keys() - waiting - unsettled:
             del self.disk[channel]
-        for channel in (waiting | unsettled) - look.held - self._active.keys():
-            if self._open(channel):
+        for channel in (waiting | unsettled) - look.held:
+            if self._open(channel) and not self._is_busy(channel):
                 self._start(tasks, channel)
         self.looked_at = self._loop.time()
 
@@ -163,12 +180,19 @@ class Dispatcher:
             return False
         return parked is None or self._clock() >= parked.until
 
+    def _is_busy(self, channel: str) -> bool:
+        task = self._active.get(channel)
+        return task is not None and not task.done()
+
     def _start(self, tasks: asyncio.TaskGroup, channel: str) -> None:
         if timer := self._again.pop(channel, None):
             timer.cancel()
-        task = tasks.create_task(self._work(channel), name=f"channel {channel}")
-        self._active[channel] = task
-        task.add_done_callback(lambda _: self._active.pop(channel, None))
+        task = self._active[channel] = tasks.create_task(self._work(channel), name=f"channel {channel}")
+        task.add_done_callback(lambda ended: self._ended(channel, ended))
+
+    def _ended(self, channel: str, task: asyncio.Task[None]) -> None:
+        if self._active.get(channel) is task:
+            del self._active[channel]
 
     async def _work(self, channel: str) -> None:
         """Everything that is ready in one channel, one after another."""
@@ -182,7 +206,7 @@ class Dispatcher:
                         claims.append(found)
                     elif taken.error:
                         raise taken.error
-                    elif self._finishing or taken.rings == self._clerk.rings:
+                    elif self._finishing or taken.times == self._clerk.times_told(channel):
                         break
                     else:
                         continue  # what was dropped meanwhile may have come just behind that look
@@ -206,7 +230,7 @@ class Dispatcher:
     def _look_again(self, channel: str, seconds: float) -> None:
         def look() -> None:
             self._again.pop(channel, None)
-            self._wake.set()
+            self._knocked(channel)
 
         self._again[channel] = self._loop.call_later(seconds, look)
 

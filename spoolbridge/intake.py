@@ -106,14 +106,15 @@ class Intake:
             outgoing = moves.directories.at(f"outgoing/{channel}")
         except FileNotFoundError:
             return None
-        if atomic.exists(HOLD, at=moves.directories.at("outgoing")):
+        # At once: what is listed may have been renamed since, and let go under its new name.
+        if atomic.exists(HOLD, at=outgoing) or atomic.exists(HOLD, at=moves.directories.at("outgoing")):
             return None
         now = self._clock()
         box = self._boxes.setdefault(channel, DropBox())
         if box.still_holds(rung, now) and isinstance(found := self._first(channel, box, moves, now), Claim):
             return found
         box.list(outgoing, now, rung)
-        return None if HOLD in box.names else self._first(channel, box, moves, now)
+        return self._first(channel, box, moves, now)
 
     def _first(self, channel: str, box: DropBox, moves: Moves, now: float) -> Claim | float | None:
         soonest: float | None = None

@@ -245,7 +245,7 @@ async def _built(
         )  # fmt: skip
         intake = Intake(spool, refused=_counting(metrics))
         dispatcher = Dispatcher(intake, posting, registry, metrics=metrics)
-        watcher = Watcher(spool.root, dispatcher.ring)
+        watcher = Watcher(spool.root, dispatcher.ring, knock=dispatcher.knock)
         await in_thread(watcher.start)
         stack.callback(watcher.stop)
         post = post_office.opened(settings, spool, registry, stack)

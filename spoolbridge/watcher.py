@@ -1,5 +1,5 @@
 """A doorbell: something in `outgoing/`, or in the `new/` of the incoming Maildirs, may have changed, look
-again. It carries no path.
+again. It says no more than in which channel.
 
 Owns the inotify descriptor and the thread that reads it. A notification is a hint: overflow, a missing
 watch or a system without inotify cost latency, never a message, for the dispatcher also scans on a timer.
@@ -33,18 +33,23 @@ class Watcher:
     """Calls `ring` from a thread of its own, at least once for whatever arrives, until `stop`."""
 
     def __init__(
-        self, root: Path, ring: Callable[[], None], *, where: str = "outgoing", inner: str = ""
-    ) -> None:
-        """`where`: the directory with a directory a channel; `inner`: what is watched in each of those."""
+        self, root: Path, ring: Callable[[], None], *, knock: Callable[[str], None] | None = None,
+        where: str = "outgoing", inner: str = "",
+    ) -> None:  # fmt: skip
+        """`knock` is called instead, with the name of the channel's directory, where that is known. `where`:
+        the directory with a directory a channel; `inner`: what is watched in each of those."""
         self._place = os.fsencode(root / where)
         self._inner = os.fsencode(inner)
         self._ring = ring
+        self._knock = knock
         self._reader: InotifyFD | None = None
         self._mask: Mask
         self._numbers = count()
         self._top: WatchDescriptor | None = None
         #: What each watch calls us by: one that is asked for twice (a channel was renamed) is known.
         self._watched: dict[WatchDescriptor, CallbackId] = {}
+        #: The channel of each.
+        self._channels: dict[WatchDescriptor, str] = {}
         #: Why there are no events, or not everywhere; empty while there are.
         self.problem = ""
 
@@ -82,11 +87,15 @@ class Watcher:
             return  # nothing to look for
         # The watch first: what arrives before it is there is found by the look that the bell leads to.
         if event.wd == self._top and event.is_directory:
-            self._watch(os.path.join(self._place, event.name, self._inner))
-        self._ring()
+            self._watch_channel(event.name)
+        if self._knock and event.wd in self._channels:
+            self._knock(self._channels[event.wd])
+        else:
+            self._ring()
 
     def on_watch_deleted(self, wd: WatchDescriptor) -> None:
         self._watched.pop(wd, None)
+        self._channels.pop(wd, None)
 
     def on_queue_overflow(self) -> None:
         self._watch_channels()  # new ones may be among what was not told
@@ -96,7 +105,12 @@ class Watcher:
         with os.scandir(self._place) as children:
             for child in children:
                 if child.is_dir(follow_symlinks=False):
-                    self._watch(os.path.join(child.path, self._inner))
+                    self._watch_channel(child.name)
+
+    def _watch_channel(self, name: bytes) -> None:
+        watch = self._watch(os.path.join(self._place, name, self._inner))
+        if watch is not None:
+            self._channels[watch] = os.fsdecode(name)
 
     def _watch(self, path: bytes) -> WatchDescriptor | None:
         reader = self._reader

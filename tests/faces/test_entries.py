@@ -561,7 +561,8 @@ async def test_the_service_notices_at_once(tmp_path: Path, channel: str) -> None
         for text in ("one", "two"):
             live.spool.drop("mayor-villa", text.encode())
         # Two rings for the hold (made, closed) and one for each drop: none is left that could come later.
-        await until(lambda: live.dispatcher._clerk.rings == 4 and not live.dispatcher._wake.is_set())
+        told = live.dispatcher._clerk.times_told
+        await until(lambda: told("mayor-villa") == 4 and not live.dispatcher._wake.is_set())
         assert ({"mayor-villa"}, []) == (set(live.intake.look().held), live.texts("mayor-villa"))
         assert holds.resume(live.spool, channel)
         await live.posted("mayor-villa", "one", "two")

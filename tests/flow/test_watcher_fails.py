@@ -80,25 +80,19 @@ async def test_a_bell_during_the_last_look(tmp_path: Path) -> None:
     """A drop that comes when its channel has just been looked through is not left for the next scan."""
     loop = asyncio.get_running_loop()
     async with living(tmp_path / "spool", "general", rescan=NEVER) as live:
-        take, look = live.intake.take, live.intake.look
-        looks: list[object] = []
+        take, told = live.intake.take, live.dispatcher._clerk.times_told
         late: list[str] = []
 
         def take_and_dawdle(channel: str, moves: Moves, **more: Any) -> Any:
             found = take(channel, moves, **more)
             if found is None and not late:
-                before = len(looks)
+                before = told(channel)
                 late.append(live.spool.drop(channel, b"late").id)
-                wait_until(lambda: len(looks) > before)  # the scan that the bell led to
+                wait_until(lambda: told(channel) > before)  # what the bell leads to
                 asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()  # has come to its end
             return found
 
-        def look_and_count() -> Any:
-            looks.append(found := look())
-            return found
-
-        intake = patch.multiple(live.intake, take=take_and_dawdle, look=look_and_count)
-        with intake:
+        with patch.object(live.intake, "take", take_and_dawdle):
             await asyncio.to_thread(live.spool.drop, "general", b"early")
             await live.posted("general", "early", "late")
 

@@ -45,6 +45,7 @@ class Live:
         self.skew = 0.0  # seconds by which entries are judged older than they are
         self.intake = Intake(spool, clock=lambda: time.time() + self.skew)
         self.ring: Callable[[], None] = lambda: self.dispatcher.ring()  # what the watcher calls
+        self.knock: Callable[[str], None] = lambda channel: self.dispatcher.knock(channel)
         self.posting: Posting
         self.dispatcher: Dispatcher
         self.watcher: Watcher
@@ -136,7 +137,7 @@ async def living(root: Path, *channels: str, rescan: float = RESCAN) -> AsyncIte
         client = await stack.enter_async_context(DiscordClient(emulator.token, api_url=emulator.api_url))
         live.posting = Posting(journal, client, Bot(emulator.guild.bot.id, emulator.guild.id))
         live.dispatcher = Dispatcher(live.intake, live.posting, live.registry, rescan=rescan)
-        live.watcher = Watcher(root, lambda: live.ring())
+        live.watcher = Watcher(root, lambda: live.ring(), knock=lambda channel: live.knock(channel))
         live.watcher.start()
         stack.callback(live.watcher.stop)
         running = asyncio.ensure_future(live.dispatcher.run())

@@ -285,6 +285,14 @@ class TestSettle:
         assert f"sent/villa/{TODAY}/{NAME}" == place
         assert {f"sent/villa/{TODAY}": [NAME]} == tree(spool.root, *STATES)
 
+    def test_a_clock_that_was_set_back_to_yesterday(self, spool: Spool) -> None:
+        """Whoever asks for it looks no further back than the day on which it was written."""
+        claim = claimed(spool, now=AT - 86400)
+        assert f"sent/villa/{identity.day_of(claim.written)}/{NAME}" == claim.sent()
+        found = spool.find(claim.id)
+        assert found is not None
+        assert "sent" == found.state
+
     def test_the_day_is_utc(self, spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
         """As the ID's is."""
         monkeypatch.setenv("TZ", "Asia/Tokyo")

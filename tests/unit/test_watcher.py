@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import errno
 import os
+import queue
 import subprocess
 import sys
 import threading
@@ -322,3 +323,26 @@ def test_an_overflow_rings(watcher: Watcher, spool: Spool, bell: Bell) -> None:
     assert bell.heard()
     (spool.root / "outgoing" / "vgt" / "x").write_bytes(b"hello")
     assert bell.heard()
+
+
+def test_it_says_at_which_channel(spool: Spool, box: Path, bell: Bell) -> None:
+    """By the name that the channel has now; what concerns all of them rings for all."""
+    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+    watcher = Watcher(spool.root, bell, knock=told.put)
+    watcher.start()
+    try:
+        (box / "x").touch()
+        assert "villa" == told.get(timeout=SOON)
+        assert not bell.heard(0)
+        box.rename(spool.root / "outgoing" / "renamed")
+        assert bell.heard()
+        (spool.root / "outgoing" / "renamed" / "y").touch()
+        while "villa" == (channel := told.get(timeout=SOON)):
+            pass
+        assert "renamed" == channel
+        spool.add_channel("new")
+        assert bell.heard()
+        os.close(os.open(spool.root / "outgoing" / ".hold", os.O_CREAT))
+        assert bell.heard()
+    finally:
+        watcher.stop()
