@@ -102,12 +102,13 @@ class Intake:
         Raises OSError where the disk refuses; nothing is then claimed. An entry that may not be moved
         (another user's directory) keeps back only itself, and is named once there is nothing else.
         """
+        top = moves.directories.at("outgoing")
+        # Before the box is opened: one that is renamed, and let go under its new name, must not look let go.
+        if atomic.exists(HOLD, at=top) or atomic.exists(f"{channel}/{HOLD}", at=top):
+            return None
         try:
             outgoing = moves.directories.at(f"outgoing/{channel}")
         except FileNotFoundError:
-            return None
-        # At once: what is listed may have been renamed since, and let go under its new name.
-        if atomic.exists(HOLD, at=outgoing) or atomic.exists(HOLD, at=moves.directories.at("outgoing")):
             return None
         now = self._clock()
         box = self._boxes.setdefault(channel, DropBox())

@@ -21,7 +21,7 @@ import pytest
 from spoolbridge import claim, glances, identity, intake, ready
 from spoolbridge.claim import Claim, Content
 from spoolbridge.intake import Intake, Look
-from spoolbridge.moves import Moves
+from spoolbridge.moves import Directories, Moves
 from spoolbridge.spool import Spool
 from tests.support.clock import FakeClock, next_tick
 from tests.support.crashes import Killed, fail_at, kill_at
@@ -116,6 +116,22 @@ class TestLook:
         assert boxes.intake.claim("villa") is None
         (boxes.root / "outgoing" / ".hold").unlink()
         assert isinstance(boxes.intake.claim("villa"), Claim)
+
+    def test_held_renamed_and_let_go(self, boxes: Boxes, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Just behind the look for the `.hold`: nothing goes out under the name that was held."""
+        boxes.drop("a")
+        box = boxes.drop(".hold", b"").parent
+        real = Directories.at
+
+        def at(directories: Directories, path: str) -> int:
+            fd = real(directories, path)
+            if path == "outgoing/villa":
+                box.rename(box.parent / "other")
+                (box.parent / "other" / ".hold").unlink()
+            return fd
+
+        monkeypatch.setattr(Directories, "at", at)
+        assert boxes.intake.claim("villa") is None
 
     def test_boxes_in_which_nothing_happens(self, boxes: Boxes, monkeypatch: pytest.MonkeyPatch) -> None:
         """Are not even opened: two hundred of them cost half of what an idle service took. What lies in one
