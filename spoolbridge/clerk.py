@@ -66,6 +66,10 @@ class Clerk:
         self._rings = 0
         self._knocks: dict[str, int] = {}
 
+    def close(self) -> None:
+        """No turn is under way any more."""
+        self._pool.shutdown(wait=False)
+
     def told(self, channel: str | None = None) -> None:
         """Something may have been dropped there; None: anywhere."""
         if channel is None:

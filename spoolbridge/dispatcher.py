@@ -116,6 +116,7 @@ class Dispatcher:
                     await self._woken(self._rescan)
         finally:
             self._tasks = None
+            self._clerk.close()
             for timer in self._again.values():
                 timer.cancel()
 

@@ -38,6 +38,9 @@ WINDOW = 1.0
 ABANDONED = 1.0
 #: Seconds that a request may leave after its turn came and still count from then.
 JITTER = 0.1
+#: By how much a request makes the shortest way longer that is remembered: a network that has become slower
+#: is known within some hundred requests.
+_FORGETS = 1.005
 #: Seconds over: `now + wait`, rounded, must find the oldest gone.
 _HAIR = 1e-6
 
@@ -118,10 +121,18 @@ class Budget:
         else:
             self._recent.append((now, writes))
 
-    def leave(self, taken: float, now: float, *, writes: bool) -> None:
-        """What was held leaves now."""
+    def leave(self, taken: float, now: float, *, writes: bool) -> float:
+        """What was held leaves now. From when it counts."""
         self._held -= 1
-        insort(self._recent, (taken if now - taken <= JITTER else now, writes))
+        counted = taken if now - taken <= JITTER else now
+        insort(self._recent, (counted, writes))
+        return counted
+
+    def arrived(self, counted: float, by: float, *, writes: bool) -> None:
+        """What counted from then cannot have arrived before `by`, and counts from there."""
+        if by > counted and (counted, writes) in self._recent:
+            self._recent.remove((counted, writes))
+            insort(self._recent, (by, writes))
 
     def give_back(self, *, writes: bool) -> None:
         """It was held and does not leave at all."""
@@ -152,6 +163,13 @@ class RateLimiter:
         self._hashes: dict[tuple[str, str], str] = {}
         self._buckets: dict[tuple[str, int], Bucket] = {}
         self._swept_at = -math.inf
+        self._shortest = math.inf
+
+    def shortest(self, took: float) -> float:
+        """Seconds of the shortest way there and back of late, given the newest. What takes longer waited on
+        its way, as all do that open a connection: 45 posts at once, which arrive just before 45 others."""
+        self._shortest = min(took, self._shortest * _FORGETS)
+        return self._shortest
 
     def acquire(self, route: Route, now: float, *, held: bool = False) -> Permit | float:
         """A permit for one request that leaves now, or the seconds after which to ask again.
@@ -234,6 +252,8 @@ class Permit:
         self._route = route
         self._taken = taken
         self._held = held
+        #: When it left, and from when it counts.
+        self._left = self._counted = taken
         self._lane = lane
         self._bucket = bucket
         self._probe = probe
@@ -251,7 +271,8 @@ class Permit:
         """What was held leaves now. Had it been counted when its turn came, a disk that hung for a second and
         then let everything go at once would send two seconds' requests in one."""
         self._held = False
-        self._limiter.budget.leave(self._taken, now, writes=self._route.writes)
+        self._left = now
+        self._counted = self._limiter.budget.leave(self._taken, now, writes=self._route.writes)
 
     def cancel(self) -> None:
         """No answer came. What was counted stays counted, for the server may have seen the request; but what
@@ -277,6 +298,8 @@ class Permit:
         if not self._open:
             raise RuntimeError("a permit is given back once")
         self._close()
+        shortest = self._limiter.shortest(now - self._left)
+        self._limiter.budget.arrived(self._counted, now - shortest, writes=self._route.writes)
         breaker = self._limiter.breaker
         if status in INVALID and headers.get(SCOPE) != "shared":
             breaker.count_invalid(now)

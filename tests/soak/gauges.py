@@ -62,7 +62,7 @@ def look(state: Path) -> Reading:
     journal = sum(size for path, size in sizes.items() if path.name.startswith("journal"))
     rss = int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return Reading(
-        rss, sys.getallocatedblocks(), files, sockets, len(threads()), journal,
+        rss, sys.getallocatedblocks(), files, sockets, _lasting(threads()), journal,
         sizes.get(state / JOURNAL, 0), sum(sizes.values()),
     )  # fmt: skip
 
@@ -73,6 +73,11 @@ def _size(path: Path) -> int:
     except FileNotFoundError:  # the service replaces files
         return 0
     return status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+
+def _lasting(names: list[str]) -> int:
+    """Without those that come when several channels have something to do at once for the first time."""
+    return sum(not each.startswith("sync") for each in names)
 
 
 def threads() -> list[str]:

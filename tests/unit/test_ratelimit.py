@@ -513,6 +513,32 @@ def test_a_moment_late_is_as_good_as_at_once() -> None:
     assert PER_SECOND == burst(limiter, writes(200), START + 1.0)
 
 
+def test_what_was_long_on_its_way_counts_from_when_it_arrived() -> None:
+    """45 posts that open a connection each arrive 0.2 s late, and the next 45 on warm ones do not: Discord
+    must not see both in one second. How long the way is usually, the requests of the start have told."""
+    limiter, usual, slow = RateLimiter(), 0.15, 0.35
+    for second in range(3):
+        granted(limiter, OTHER_POST, START + 2 * second).complete({}, START + 2 * second + usual, status=200)
+    begin = START + 10
+    for permit in held(limiter, writes()[:45], begin):
+        permit.leave(begin + 0.01)
+        permit.complete({}, begin + 0.01 + slow, status=200)
+    asking = writes(200)
+    assert (0, 45) == (burst(limiter, asking, begin + 1.15), burst(limiter, asking, begin + 1.22))
+
+
+def test_a_network_that_has_become_slower_costs_no_pace() -> None:
+    """After some seconds the longer way is the usual one."""
+    limiter, now = RateLimiter(), START
+    for took in (0.05, *[0.15] * 300):
+        granted(limiter, OTHER_POST, now).complete({}, now + took, status=200)
+        now += 2
+    for permit in held(limiter, writes()[:45], now):
+        permit.leave(now)
+        permit.complete({}, now + 0.15, status=200)
+    assert PER_SECOND == burst(limiter, writes(200), now + 1.01)
+
+
 def test_what_is_held_and_given_up_takes_nothing() -> None:
     """It has never left: its place is another's at once, and what is kept for reads is as ever."""
     limiter = RateLimiter()
