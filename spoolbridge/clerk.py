@@ -116,7 +116,7 @@ class Clerk:
     def _take(self, channel: str, moves: Moves) -> Taken:
         times, found = self.times_told(channel), None
         try:
-            found = self._intake.take(channel, moves, rung=times)
+            found = self._intake.take(channel, moves, told=times)
             if not isinstance(found, Claim):
                 return Taken(times, found)
             return Taken(times, found, read(found, moves.directories.at(f"sending/{channel}")))

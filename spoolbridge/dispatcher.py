@@ -122,17 +122,20 @@ class Dispatcher:
 
     async def drain(self) -> None:
         """Dispatch until nothing is left that could go out now, then return."""
-        async with asyncio.TaskGroup() as tasks:
-            await self._recover()
-            while True:
-                self._wake.clear()
-                await self._scan(tasks)
-                if self._active:
-                    await asyncio.wait(self._active.values())
-                if self._ready_soon():
-                    await self._woken(RESCAN)
-                elif not self._wake.is_set():
-                    return
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await self._recover()
+                while True:
+                    self._wake.clear()
+                    await self._scan(tasks)
+                    if self._active:
+                        await asyncio.wait(self._active.values())
+                    if self._ready_soon():
+                        await self._woken(RESCAN)
+                    elif not self._wake.is_set():
+                        return
+        finally:
+            self._clerk.close()
 
     def _ready_soon(self) -> bool:
         """Whether something is still being written; for room on the disk nobody waits here."""

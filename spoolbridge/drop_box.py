@@ -25,16 +25,16 @@ class DropBox:
         self._order: list[tuple[float, str]] = []
         #: When, and how often somebody had told until then that something may have changed.
         self._listed = 0.0
-        self._rung: int | None = None
+        self._told: int | None = None
 
-    def still_holds(self, rung: int | None, now: float) -> bool:
+    def still_holds(self, told: int | None, now: float) -> bool:
         """Whether it need not be listed again yet: of a long backlog that would be most of the work."""
-        return rung is not None and rung == self._rung and 0 <= now - self._listed < _HOLDS
+        return told is not None and told == self._told and 0 <= now - self._listed < _HOLDS
 
-    def list(self, box: int, now: float, rung: int | None = None) -> None:
-        """Look at what lies in the directory `box`; `rung`: how often something was told to have changed."""
+    def list(self, box: int, now: float, told: int | None = None) -> None:
+        """Look at what lies in the directory `box`; `told`: how often something was told to have changed."""
         names = set(os.listdir(box))
-        self._listed, self._rung = now, rung
+        self._listed, self._told = now, told
         if names == self.names:
             return
         for gone in self._known.keys() - names:

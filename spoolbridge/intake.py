@@ -24,6 +24,8 @@ from spoolbridge.identity import WHY
 from spoolbridge.moves import Directories, Moves
 from spoolbridge.spool import HOLD, Spool
 
+_MANY = 8  # claims of one channel that are not settled
+
 log = logging.getLogger(__name__)
 
 
@@ -94,9 +96,9 @@ class Intake:
             moves.settle()
             return found
 
-    def take(self, channel: str, moves: Moves, *, rung: int | None = None) -> Claim | float | None:
+    def take(self, channel: str, moves: Moves, *, told: int | None = None) -> Claim | float | None:
         """Claim the channel's first ready entry, as durably as `moves` are. A number: look again in so many
-        seconds. `rung`: how often something was told to have changed, if anybody tells.
+        seconds. `told`: how often something was told to have changed, if anybody tells.
 
         What can never become a message goes to `failed/` on the way; a held channel is left alone.
         Raises OSError where the disk refuses; nothing is then claimed. An entry that may not be moved
@@ -112,9 +114,9 @@ class Intake:
             return None
         now = self._clock()
         box = self._boxes.setdefault(channel, DropBox())
-        if box.still_holds(rung, now) and isinstance(found := self._first(channel, box, moves, now), Claim):
+        if box.still_holds(told, now) and isinstance(found := self._first(channel, box, moves, now), Claim):
             return found
-        box.list(outgoing, now, rung)
+        box.list(outgoing, now, told)
         return self._first(channel, box, moves, now)
 
     def _first(self, channel: str, box: DropBox, moves: Moves, now: float) -> Claim | float | None:
@@ -176,14 +178,16 @@ class Intake:
         parsed = identity.parse(name)
         entry_id = parsed[0] if parsed else self._channel_minter(channel).mint(written)
         claimed = identity.file_name(entry_id, parsed[1] if parsed else name)
-        if parsed and self._is_being_sent(channel, entry_id):
+        try:
+            if parsed and self._is_being_sent(channel, entry_id):
+                raise FileExistsError
+            stamp = sync_entry(name, outgoing)
+            moves.move(name, claimed, src=f"outgoing/{channel}", dst=place)
+        except FileExistsError:  # also where somebody else has put one into sending/
             reason = "an entry of this ID is being sent already; this one was not posted"
             self._refuse(outgoing, channel, name, reason, "drop it under a plain name", fresh=True)
             return None
-        try:
-            stamp = sync_entry(name, outgoing)
-            moves.move(name, claimed, src=f"outgoing/{channel}", dst=place)
-        except (FileNotFoundError, FileExistsError, ValueError):
+        except (FileNotFoundError, ValueError):
             return None  # somebody was quicker, or a bundle got a stray member just now
         self._forget(channel, name)
         with suppress(OSError):  # an entry in sending/ without a claim would wait for the next start
@@ -199,7 +203,9 @@ class Intake:
             self._spool.root, self._spool.fd, channel, name,
             stamp=stamp, claimed=claimed, clock=self._clock, explained=self._explained,
         )  # fmt: skip
-        others = (each for each in self._claims.get(channel, ()) if not each.settled)
+        others = [each for each in self._claims.get(channel, ()) if not each.settled]
+        if len(others) > _MANY:  # an operator has cancelled some, which are never settled
+            others = [each for each in others if each.exists()]
         self._claims[channel] = [*others, claim]
         return claim
 

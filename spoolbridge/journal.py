@@ -62,9 +62,7 @@ class Journal:
     Who has both locks takes `_turn` before `_lock`.
     """
 
-    def __init__(
-        self, state: int, *, clock: Callable[[], float] = time.time, largest: int = LARGEST
-    ) -> None:
+    def __init__(self, state: int, *, clock: Callable[[], float] = time.time, largest: int = LARGEST) -> None:
         """Opens `journal.jsonl` in the directory `state`; a torn tail is kept aside and cut. `largest`: the
         bytes from which on a file is full."""
         self._state = state
@@ -230,13 +228,12 @@ class Journal:
     def _append(
         self, kind: str, entry_id: str, channel_id: int, *, durable: bool = True, **fields: Any
     ) -> None:
-        now = round(self._clock(), 3)
-        record = {"at": now, "kind": kind, "id": entry_id, "channel": channel_id, **fields}
-        line = _Line(record, durable)
+        about = {"at": round(self._clock(), 3), "kind": kind, "id": entry_id, "channel": channel_id}
+        line = _Line({**about, **fields}, durable)
         if self._own.lines is not None:
             self._own.lines.append(line)
-            return
-        self._put([line])
+        else:
+            self._put([line])
         if line.error is not None:
             raise line.error
 
@@ -282,8 +279,8 @@ class Journal:
 
     def _rotate(self, now: float) -> None:
         """A new file that opens with all that is unresolved; a crash in between loses neither."""
-        known = {key: self._known(key) for key in list(self._histories)}
-        unresolved = {key: each for key, each in known.items() if each and not each.resolved}
+        known = ((key, self._known(key)) for key in list(self._histories))
+        unresolved = {key: each for key, each in known if each and not each.resolved}
         line = _line(checkpoint(unresolved, now))
         atomic.replace(_NEXT, line, at=self._state)
         self._rotating = True
@@ -338,10 +335,9 @@ class Journal:
         """Whether no file can know it, which is so of most that wait in a long backlog."""
         written = identity.time_of(key[0])
         known = key in self._histories or written > self._clock()
-        if known or not self._older.silent(written, key[0]):
-            return False
-        self._whole.add(key)
-        return True
+        new = not known and self._older.silent(written, key[0])
+        self._whole |= {key} if new else set()
+        return new
 
     def _remembered(self, key: tuple[str, int]) -> bool:
         """Whether memory holds all that is known of an entry."""

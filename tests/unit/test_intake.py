@@ -509,6 +509,17 @@ class TestKnownId:
         assert ID not in place
         assert ["an entry of this ID is being sent already; this one was not posted"] == boxes.why()
 
+    def test_one_that_somebody_put_into_sending(self, boxes: Boxes) -> None:
+        """It is in the way, and what waits behind it is told so and not left for ever."""
+        boxes.drop(f"{ID}.first")
+        boxes.claim()
+        other = identity.file_name(boxes.spool.mint(), "hello")
+        (boxes.root / "sending" / "villa" / other).write_bytes(b"by hand")
+        boxes.drop(other, b"copy")
+        assert boxes.intake.claim("villa") is None
+        assert b"by hand" == boxes.entries()[f"sending/villa/{other}"]
+        assert ["an entry of this ID is being sent already; this one was not posted"] == boxes.why()
+
     def test_in_another_channel(self, boxes: Boxes) -> None:
         """Is another message."""
         boxes.drop(f"{ID}.hello")
