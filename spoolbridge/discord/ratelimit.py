@@ -14,8 +14,7 @@ flight per lane; that is also what keeps a channel's messages in order.
 from __future__ import annotations
 
 import math
-from bisect import insort
-from collections import deque
+from bisect import bisect_left, insort
 from collections.abc import Mapping
 from types import TracebackType
 
@@ -71,7 +70,8 @@ class Budget:
     """
 
     def __init__(self) -> None:
-        self._recent: deque[tuple[float, bool]] = deque()
+        #: (from when it counts, whether it writes), in order.
+        self._recent: list[tuple[float, bool]] = []
         self._written = 0
         #: How many have had their turn and have not left; they are in `_written` too.
         self._held = 0
@@ -105,8 +105,11 @@ class Budget:
         return (PER_SECOND, ahead) if ahead < starved else (READS_STOP_AT, ahead + len(self._waiting[True]))
 
     def _forget(self, now: float) -> None:
-        while self._recent and self._recent[0][0] <= now - WINDOW:
-            self._written -= self._recent.popleft()[1]
+        passed = 0
+        while passed < len(self._recent) and self._recent[passed][0] <= now - WINDOW:
+            self._written -= self._recent[passed][1]
+            passed += 1
+        del self._recent[:passed]
         for waiting in self._waiting.values():
             if waiting:
                 for key in [key for key, until in waiting.items() if until < now]:
@@ -119,7 +122,7 @@ class Budget:
         if held:
             self._held += 1
         else:
-            self._recent.append((now, writes))
+            insort(self._recent, (now, writes))
 
     def leave(self, taken: float, now: float, *, writes: bool) -> float:
         """What was held leaves now. From when it counts."""
@@ -130,8 +133,9 @@ class Budget:
 
     def arrived(self, counted: float, by: float, *, writes: bool) -> None:
         """What counted from then cannot have arrived before `by`, and counts from there."""
-        if by > counted and (counted, writes) in self._recent:
-            self._recent.remove((counted, writes))
+        at = bisect_left(self._recent, (counted, writes))
+        if by > counted and self._recent[at : at + 1] == [(counted, writes)]:
+            del self._recent[at]
             insort(self._recent, (by, writes))
 
     def give_back(self, *, writes: bool) -> None:
