@@ -111,6 +111,25 @@ sys.exit(run(["mcp"]))
     assert b"True True\n" == done.stderr
 
 
+def test_the_service_passes_over_what_its_start_made(tmp_path: Path) -> None:
+    """To look through it again and again takes longer than a message; what comes later is collected."""
+    code = """
+import gc, sys
+from spoolbridge import service
+from spoolbridge.cli import run
+async def served(settings, *, ready, **more):
+    ready(None)
+    print(gc.isenabled(), gc.get_freeze_count() > 20_000, file=sys.stderr)
+service.run = served
+sys.exit(run(["run"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, timeout=60,
+        check=True,
+    )  # fmt: skip
+    assert b"True True\n" == done.stderr
+
+
 @pytest.mark.usefixtures("served")
 def test_send_starts_fast(tmp_path: Path) -> None:
     """A whole process, in processor time against a bare interpreter's: waiting counts for neither."""
