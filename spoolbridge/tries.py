@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from spoolbridge import backoff, identity, outgoing
 from spoolbridge.claim import Claim
@@ -84,8 +84,7 @@ class Alone:
         return f"{self.reason}, for 10 minutes in which Discord answered everything else"
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """One part of one claimed entry on its way to one channel (or thread)."""
 
     claim: Claim

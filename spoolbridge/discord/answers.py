@@ -12,8 +12,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import aiohttp
 
@@ -55,8 +54,7 @@ _SNOWFLAKE = re.compile(r"[0-9]{1,20}")
 _QUOTED = re.compile(r'"[^"]*"?|“[^”]*”?|`[^`]*`?')
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What came back. `data` is the body's JSON, or UNREADABLE; `headers` ignore case."""
 
     status: int

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LIMIT = "X-RateLimit-Limit"
 REMAINING = "X-RateLimit-Remaining"
@@ -27,8 +27,7 @@ STANDSTILL = 0.05
 ROUNDING = 1.05
 
 
-@dataclass(frozen=True)
-class Figures:
+class Figures(NamedTuple):
     """The four numbers of one answer. `reset` is Discord's own clock, in seconds; the rest needs no clock."""
 
     limit: int

@@ -16,7 +16,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 import aiohttp
@@ -50,8 +50,7 @@ _UNAUTHORIZED = 401
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Body:
+class Body(NamedTuple):
     """What a request carries, and how many seconds it may take on top of the usual."""
 
     data: bytes | aiohttp.FormData | None = None
