@@ -16,9 +16,9 @@ from spoolbridge.spool import HOLD, STATES, Spool
 
 _LOOKED_AT = 200  # entries without an ID whose age is looked up in one channel
 _RARELY = 600.0  # seconds; what is counted is for people to know, and a Maildir may hold years
-#: Times as long as it took, for which a count is kept: with 100,000 that wait, or a million sent in a day, it
-#: costs a twentieth of a core at most and is some seconds late.
-_REST = 20.0
+#: Times as long as counting takes, for which a count is kept: with 100,000 that wait, or a million sent in a
+#: day, drop boxes cost a fortieth of a core at most, all else as much, and the counts are some seconds late.
+_REST = 40.0
 
 _T = TypeVar("_T")
 

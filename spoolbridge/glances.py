@@ -12,8 +12,9 @@ case:
 - A directory in another's place has another inode, or the same, used again, and then another stamp. A link
   or a file there is opened like a directory, and refused.
 - A listing that failed (rights, too many descriptors) is made again the next time.
-- A directory with a million names that changes all the time would be listed all the time: where what is found
-  may be late, there is `rest`.
+- Directories with a million names between them that change all the time would be listed all the time: where
+  what is found may be late, there is `rest`. What all of them cost counts, for twenty that are long are as
+  much work as one that is twenty times as long.
 - Where nothing is stamped, or old stamps are shown for a while (over a network), a listing is kept for
   `ANYWAY` and no longer.
 """
@@ -30,8 +31,7 @@ from spoolbridge import atomic
 
 SURE = 2.5  # seconds; the slowest clock that stamps directories, FAT's, ticks every two
 ANYWAY = 30.0  # seconds after which a directory is listed whatever its stamp says
-
-LONG = 0.02  # seconds; a listing that took less has no rest
+LONG = 0.02  # seconds; where all directories together take less, there is no rest
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ class _Glance(Generic[T]):
     stamp: tuple[int, ...]
     seen: float  # when the directory was first seen with that stamp
     made: float  # when this was found
-    took: float  # seconds
+    cost: float  # seconds of processor time
     found: T
 
 
@@ -52,16 +52,20 @@ class Glances(Generic[T]):
 
     def __init__(
         self, find: Callable[[int], T], *, anyway: float = ANYWAY, rest: float = 0.0,
-        clock: Callable[[], float] = time.perf_counter,
+        clock: Callable[[], float] = time.perf_counter, effort: Callable[[], float] = time.thread_time,
     ) -> None:  # fmt: skip
         """`anyway`: longer where thousands of names lie and nothing waits for what is found. `rest`: times as
-        long as it took, for which a long listing is kept, whatever has changed. `clock`: seconds that pass
-        on this machine, whoever sets its time."""
+        long as all directories take together, for which what was found in one is kept, whatever has changed.
+        `clock`: seconds that pass on this machine, whoever sets its time; `effort`: seconds of processor
+        time, without what other threads take meanwhile."""
         self._find = find
         self._anyway = anyway
         self._rest = rest
         self._clock = clock
+        self._effort = effort
         self._known: dict[str, _Glance[T]] = {}
+        #: What it costs to list all of them once.
+        self._cost = 0.0
 
     def at(self, path: str, *, at: int) -> T:
         """What `find` makes of the directory `path` below the descriptor `at`. Raises OSError as opening it
@@ -73,17 +77,20 @@ class Glances(Generic[T]):
             if known.made - known.seen >= SURE and now - known.made < self._anyway:
                 return known.found
             seen = known.seen
-        if known and known.took >= LONG and 0 <= now - known.made < self._rest * known.took:
+        if known and self._cost >= LONG and 0 <= now - known.made < self._rest * self._cost:
             return known.found
+        began = self._effort()
         with atomic.directory(path, at=at) as fd:
             found = self._find(fd)
-        self._known[path] = _Glance(stamp, seen, now, self._clock() - now, found)
+        cost = self._effort() - began
+        self._cost += cost - (known.cost if known else 0.0)
+        self._known[path] = _Glance(stamp, seen, now, cost, found)
         return found
 
     def keep(self, paths: Container[str]) -> None:
         """Forget every other directory."""
         for gone in [path for path in self._known if path not in paths]:
-            del self._known[gone]
+            self._cost -= self._known.pop(gone).cost
 
 
 def _stamp(path: str, at: int) -> tuple[int, ...]:

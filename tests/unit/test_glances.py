@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from spoolbridge import atomic, glances
-from spoolbridge.glances import ANYWAY, SURE, Glances
+from spoolbridge.glances import ANYWAY, LONG, SURE, Glances
 from tests.support.clock import FakeClock, next_tick
 
 
@@ -232,22 +232,51 @@ def test_what_is_not_kept_is_forgotten(watched: Watched) -> None:
     assert before + 1 == watched.listed
 
 
-def test_what_takes_long_has_a_rest(tmp_path: Path) -> None:
-    """A day with a million entries sent changes with each of them, and would be listed all the time."""
-    clock, counts = FakeClock(0.0), list[int]()
+@pytest.mark.parametrize("boxes", [1, 20])
+def test_what_takes_long_has_a_rest(tmp_path: Path, boxes: int) -> None:
+    """A million entries that were sent today, in one channel or in twenty, change with each that follows, and
+    would be listed all the time."""
+    clock, effort, listed = FakeClock(0.0), FakeClock(0.0), list[int]()
 
     def count(box: int) -> int:
-        clock.advance(0.5)
-        counts.append(len(os.listdir(box)))
-        return counts[-1]
+        effort.advance(0.5 / boxes)
+        listed.append(len(os.listdir(box)))
+        return listed[-1]
 
-    slow = Glances(count, rest=20.0, clock=clock)
+    slow = Glances(count, rest=20.0, clock=clock, effort=effort)
+    names = [f"box-{number}" for number in range(boxes)]
     with atomic.directory(tmp_path) as at:
-        (tmp_path / "box").mkdir()
-        assert 0 == slow.at("box", at=at)
-        (tmp_path / "box" / "a").touch()
-        clock.advance(9.4)
-        assert 0 == slow.at("box", at=at)
+
+        def look() -> list[int]:
+            return [slow.at(name, at=at) for name in names]
+
+        for name in names:
+            (tmp_path / name).mkdir()
+        assert [0] * boxes == look()
+        for name in names:
+            (tmp_path / name / "a").touch()
+        clock.advance(9.9)
+        assert ([0] * boxes, boxes) == (look(), len(listed))
         clock.advance(0.2)
-        assert 1 == slow.at("box", at=at)
-    assert [0, 1] == counts
+        assert ([1] * boxes, 2 * boxes) == (look(), len(listed))
+        slow.keep(())
+        assert ([1] * boxes, 3 * boxes) == (look(), len(listed))
+        clock.advance(10.1)  # what is forgotten costs nothing: it is not as if there were twice as many
+        assert ([1] * boxes, 4 * boxes) == (look(), len(listed))
+
+
+def test_what_is_quick_has_no_rest(tmp_path: Path) -> None:
+    """A count that may be late is late only where counting costs something."""
+    clock, effort = FakeClock(0.0), FakeClock(0.0)
+
+    def count(box: int) -> int:
+        effort.advance(LONG / 4)
+        return len(os.listdir(box))
+
+    quick = Glances(count, rest=1e6, clock=clock, effort=effort)
+    with atomic.directory(tmp_path) as at:
+        for number in range(3):
+            (tmp_path / "box").mkdir(exist_ok=True)
+            (tmp_path / "other").mkdir(exist_ok=True)
+            (tmp_path / "box" / str(number)).touch()
+            assert (number + 1, 0) == (quick.at("box", at=at), quick.at("other", at=at))
