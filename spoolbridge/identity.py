@@ -79,6 +79,11 @@ def time_of(entry_id: str) -> float:
     return moment.timestamp()
 
 
+def stamp(at: float) -> str:
+    """What an ID of the time `at` (unix seconds) begins with: it sorts among IDs as its time does."""
+    return _stamp(_microseconds(at))
+
+
 def file_name(entry_id: str, rest: str) -> str:
     """`<ID>.<rest>`, the rest made harmless: everything but A-Z a-z 0-9 . _ - is percent-encoded.
 
@@ -141,9 +146,12 @@ def _microseconds(at: float) -> int:
 
 def _id(moment: int, tail: bytes) -> str:
     """`moment` in microseconds since 1970."""
+    return f"{_stamp(moment)}-{''.join(_ALPHABET[byte % 32] for byte in tail)}"
+
+
+def _stamp(moment: int) -> str:
     seconds, part = divmod(moment, 10**6)
-    written = time.strftime(_TIME, time.gmtime(seconds))
-    return f"{written}.{part:06d}Z-{''.join(_ALPHABET[byte % 32] for byte in tail)}"
+    return f"{time.strftime(_TIME, time.gmtime(seconds))}.{part:06d}Z"
 
 
 def _moment(written: str) -> datetime | None:

@@ -128,7 +128,7 @@ class Intake:
         soonest: float | None = None
         stuck: PermissionError | None = None
         outgoing = moves.directories.at(f"outgoing/{channel}")
-        for name, written, first_seen in box.waiting():
+        for name, written, first_seen in box.waiting(now):
             try:
                 verdict = ready.examine(name, at=outgoing, now=now, first_seen=first_seen)
                 if isinstance(verdict, ready.NotYet):

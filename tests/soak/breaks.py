@@ -60,7 +60,7 @@ BREAKS = (
     ),
     Break(
         "the last comes first",
-        "drop_box.py", "self._known.items())", "self._known.items())[::-1]", "came behind", 2.0,
+        "drop_box.py", "key=self._place_of)", "key=self._place_of, reverse=True)", "came behind", 2.0,
     ),
     Break(
         "the end of a page is passed over",
