@@ -15,7 +15,7 @@ from spoolbridge.outgoing import PLAIN, Form
 POISON = 3  # crashes while posting one part, or while making a thread
 
 
-@dataclass
+@dataclass(slots=True)
 class PartHistory:
     """What is known of one part. Times in unix seconds."""
 
@@ -40,7 +40,7 @@ class PartHistory:
         return self.crashes + (self.pending is not None) >= POISON
 
 
-@dataclass
+@dataclass(slots=True)
 class History:
     """What is known of one entry in one channel."""
 

@@ -29,8 +29,8 @@ COMPRESSED = ".gz"
 
 _NAME = re.compile(r"journal-(\d{4}-\d\d-\d\d)(?:\.([1-9]\d{0,8}))?\.jsonl(?:\.gz)?", re.ASCII)
 _MENTIONED = re.compile(rb'"(?:id|key)": ?"([^"]*)"|"message": ?(\d+)')
-_BLOCK = 1 << 22  # bytes
-_INDEXED = 200  # files, the newest, of which is remembered what they mention: 0.1 MB each
+_BLOCK = 1 << 18  # bytes
+_INDEXED = 200  # files, the newest, of which is remembered what they mention: 26 KiB each
 _DAY = 24 * 3600.0  # seconds
 _EVER = float("-inf")
 
@@ -88,11 +88,9 @@ class Older:
     def records(self, since: float, *, having: str = "") -> Iterator[Record]:
         """What was written at that time (unix seconds) or later. `having`: an ID, a key or a message's id,
         and only records that mention it."""
-        first, wanted = day_of(since - _DAY), hash(having.encode())
-        for number, each in enumerate(self._files):
-            if each.day < first:
-                continue
-            if having and number >= len(self._files) - _INDEXED:
+        wanted, indexed = hash(having.encode()), set(self._files[-_INDEXED:])
+        for each in self._reaching(since):
+            if having and each in indexed:
                 if each not in self._mentioned:
                     self._mentioned[each] = _mentions(self._state, each.name)
                 if not _contains(self._mentioned[each], wanted):
@@ -102,12 +100,20 @@ class Older:
     def silent(self, since: float, text: str) -> bool:
         """Whether `records` gives nothing, and no file that was removed could have, as far as that is known
         without reading; at any time and from any thread."""
-        horizon, mentioned = self._horizon, self._mentioned
-        first, wanted = day_of(since - _DAY), hash(text.encode())
-        return horizon is not None and horizon <= since - _DAY and all(
-            each.day < first or (each in mentioned and not _contains(mentioned[each], wanted))
-            for each in self._files
-        )
+        horizon, mentioned, wanted = self._horizon, self._mentioned, hash(text.encode())
+        if horizon is None or horizon > since - _DAY:
+            return False
+        for each in self._reaching(since):
+            known = mentioned.get(each)
+            if known is None or _contains(known, wanted):
+                return False
+        return True
+
+    def _reaching(self, since: float) -> Sequence[Dated]:
+        """The files that may hold what was written then or later. Without a look at the others, of which a
+        year leaves thousands."""
+        files = self._files
+        return files[bisect_left(files, Dated(day_of(since - _DAY), 0)) :]
 
 
 def dated(state: int) -> list[Dated]:
