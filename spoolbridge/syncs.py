@@ -34,19 +34,20 @@ class Syncs:
     def walk(self, steps: Sequence[Step[_T]]) -> list[_T | Exception]:
         """Every step to its end: what it returned, or raised."""
         ended: dict[int, _T | Exception] = {}
-        refused: dict[int, OSError] = {}
-        waiting = dict.fromkeys(range(len(steps)), -1)
-        while waiting:
-            wanted: dict[int, int] = {}
-            for number, fd in waiting.items():
+        #: Those that go on now, and what the disk said to what each of them waited for.
+        going: dict[int, OSError | None] = dict.fromkeys(range(len(steps)))
+        while going:
+            waiting: dict[int, int] = {}
+            for number, error in going.items():
                 try:
-                    wanted[number] = _go_on(steps[number], refused.get(fd))
+                    step = steps[number]
+                    waiting[number] = next(step) if error is None else step.throw(error)
                 except StopIteration as end:
                     ended[number] = end.value
-                except Exception as error:
-                    ended[number] = error
-            refused = self.all([[fd] for fd in wanted.values()], atomic.sync)
-            waiting = wanted
+                except Exception as failure:
+                    ended[number] = failure
+            refused = self.all([[fd] for fd in waiting.values()], atomic.sync)
+            going = {number: refused.get(fd) for number, fd in waiting.items()}
         return [ended[number] for number in range(len(steps))]
 
     def all(self, groups: Sequence[Sequence[int]], sync: Callable[[int], None]) -> dict[int, OSError]:
@@ -74,10 +75,6 @@ def alone(step: Step[_T]) -> _T:
     if isinstance(ended, Exception):
         raise ended
     return ended
-
-
-def _go_on(step: Step[_T], error: OSError | None) -> int:
-    return next(step) if error is None else step.throw(error)
 
 
 def _one_by_one(fds: Sequence[int], sync: Callable[[int], None]) -> dict[int, OSError]:
