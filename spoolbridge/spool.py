@@ -172,10 +172,18 @@ class Spool:
         for _ in range(2):  # it may be put back to outgoing/ just behind the first look
             for state in STATES:
                 for place in self._places(state, channel, entry_id):
-                    for each in [name] if name else self.names(place):
+                    for each in [name] if name else self._beginning(entry_id, place):
                         if each.startswith(entry_id) and not each.endswith(WHY) and self.has(place, each):
                             return self._entry(place, each, entry_id)
         return None
+
+    def _beginning(self, start: str, path: str) -> list[str]:
+        """The names in a directory that begin so, without a list of the million others."""
+        try:
+            with self.at(path) as at, os.scandir(at) as children:
+                return [child.name for child in children if child.name.startswith(start)]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def sweep(self) -> int:
         """Remove what writers left in `tmp/` long ago. Returns how many."""

@@ -78,14 +78,30 @@ def snapshot(
     again and again gives the same `census`.
     """
     now = time.time() if now is None else now
-    known = dict(facts or {})
-    told: Mapping[str, Facts] = known.get("channels") or {}
+    known = told(spool, facts, now=now)
+    said: Mapping[str, Facts] = known.get("channels") or {}
     census = census or Census(spool)
     counted = census.channels(datetime.fromtimestamp(now, UTC).date().isoformat())
     channels = {
-        name: {**counted.get(name, NOTHING)._asdict(), **told.get(name, {})}
-        for name in sorted({*told, *counted})
+        name: {**counted.get(name, NOTHING)._asdict(), **said.get(name, {})}
+        for name in sorted({*said, *counted})
     }
+    return {
+        **known,
+        "spool": str(spool.root),
+        "disk": _disk(spool),
+        "held": spool.has("outgoing", HOLD),
+        "asks": _asks(spool),
+        "totals": _totals(channels, census.strays()),
+        "channels": channels,
+    }
+
+
+def told(spool: Spool, facts: Mapping[str, Any] | None, *, now: float | None = None) -> Facts:
+    """What the service told last, whether it runs, and who holds the spool. Counts nothing, which can take
+    seconds."""
+    now = time.time() if now is None else now
+    known = dict(facts or {})
     age, stopped = now - known.get("at", 0), known.get("stopped", False)
     holder = _holder(spool)
     silent = age >= _STALE and not stopped and holder is not None and holder == known.get("pid")
@@ -96,12 +112,6 @@ def snapshot(
         **known,
         "running": silent or (age < _STALE and not stopped),
         "held_by": None if stopped and holder == known.get("pid") else holder,  # it is just about to end
-        "spool": str(spool.root),
-        "disk": _disk(spool),
-        "held": spool.has("outgoing", HOLD),
-        "asks": _asks(spool),
-        "totals": _totals(channels, census.strays()),
-        "channels": channels,
     }
 
 

@@ -144,10 +144,10 @@ def _is_served(spool: Spool) -> bool:
     if not os.access(spool.root / "state", os.R_OK | os.X_OK):
         return True
     try:
-        snapshot = status.snapshot(spool, status.read(spool))
+        told = status.told(spool, status.read(spool))
     except OSError:
         return True
-    return bool(snapshot["running"] or snapshot["held_by"])
+    return bool(told["running"] or told["held_by"])
 
 
 def is_piped() -> bool:

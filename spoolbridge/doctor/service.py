@@ -32,26 +32,26 @@ def runs(root: Path) -> bool:
     with suppress(SpoolbridgeError, OSError):
         spool = Spool(root)
         try:
-            return bool(status.snapshot(spool, status.read(spool))["running"])
+            return bool(status.told(spool, status.read(spool))["running"])
         finally:
             spool.close()
     return False
 
 
 def examine(spool: Spool) -> Iterator[Finding]:
-    snapshot = status.snapshot(spool, status.read(spool))
-    if not snapshot["running"]:
-        yield _absent(snapshot.get("held_by"))
+    told = status.told(spool, status.read(spool))
+    if not told["running"]:
+        yield _absent(told["held_by"])
         yield from _eyes(spool)
         return
-    for sentence in snapshot.get("findings") or []:
+    for sentence in told.get("findings") or []:
         yield _said(sentence)
-    if (version := snapshot.get("version", __version__)) != __version__:
+    if (version := told.get("version", __version__)) != __version__:
         why = "what one writes the other may not understand"
         what = f"the service is spoolbridge {version}, and this command {__version__}"
         yield Finding("warning", what, why, "start the service again")
-    yield from _discord(snapshot.get("discord") or {})
-    for name, channel in snapshot["channels"].items():
+    yield from _discord(told.get("discord") or {})
+    for name, channel in sorted((told.get("channels") or {}).items()):
         for key, level, why in _SAID:
             if reason := channel.get(key):
                 yield Finding(level, f"{name}: {reason}", why, "give the bot the permission it lacks")

@@ -17,14 +17,14 @@ from spoolbridge.spool import Spool
 
 def mail(spool: Spool) -> Iterator[Finding]:
     """What came of the mail between the town's agents and Discord, as the service tells it."""
-    snapshot = status.snapshot(spool, status.read(spool))
-    told = snapshot.get("mail") or {}
+    service = status.told(spool, status.read(spool))
+    told = service.get("mail") or {}
     place = spool.root / "state" / "mail"
     if given_up := told.get("given_up"):
         what = f"{given_up} {'mail' if given_up == 1 else 'mails'} given up"
         do = f"read {place}/*.given-up.json, then remove them"
         yield Finding("warning", what, "no agent got them, though they are filed", do)
-    if not snapshot["running"]:
+    if not service["running"]:
         return
     if (error := told.get("last_error")) and told.get("pending"):
         what = f"{told['pending']} pending for agents: {error}"

@@ -21,8 +21,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from spoolbridge import lock, status
+from spoolbridge import census, lock, status
 from spoolbridge.cli import screen
+from spoolbridge.doctor import service, town
 from spoolbridge.spool import Spool
 from tests.support import warm
 from tests.support.programs import PROGRAM, Demo, Running, environment, ran
@@ -139,6 +140,21 @@ def test_a_spool_that_somebody_holds(spool: Spool) -> None:
         assert f"process {os.getpid()} holds the spool" in status.render(status.snapshot(spool, None))
         status.write(spool, {"at": time.time(), "since": 0.0, "pid": os.getpid(), "stopped": True})
         assert looked(spool)["held_by"] is None  # its last word is said, and it is about to end
+
+
+def test_whether_it_runs_is_told_without_counting(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`send --wait` and `doctor` want to know nothing else, and a million may have been sent today."""
+    monkeypatch.setattr(census.Census, "channels", None)  # who counts calls it
+    assert not service.runs(spool.root)
+    with lock.holding(spool):
+        assert f"process {os.getpid()} holds the spool" in next(service.examine(spool)).what
+    facts = {"at": time.time(), "pid": 1, "findings": ["late"], "channels": {"vgt": {"parked": "50013"}}}
+    (spool.root / "state" / status.FILE).write_text(json.dumps(facts))
+    assert service.runs(spool.root)
+    assert ["late", "vgt: 50013"] == [each.what for each in service.examine(spool)]
+    assert [] == [*town.mail(spool)]
+    with pytest.raises(TypeError):
+        status.snapshot(spool, facts)
 
 
 def test_what_failed_without_a_channel_is_counted(spool: Spool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -147,3 +148,18 @@ def test_what_is_written_to_grows_younger(spool: Spool, monkeypatch: pytest.Monk
     path.write_text("longer")
     assert first < path.stat().st_ctime
     assert path.stat().st_ctime == kept.look().oldest
+
+
+def test_many_are_counted_one_by_one(spool: Spool) -> None:
+    """A million entries sent today would take a hundred MB, of which some stay."""
+    many = 2000
+    made(spool, *(f"sent/villa/{TODAY}/{ID[:-4]}{number:04}.note" for number in range(many)))
+    census = Census(spool)
+    tracemalloc.start()
+    try:
+        found = census.channels(TODAY)["villa"]
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert many == found.sent_today
+    assert most < 50 * many
