@@ -78,13 +78,14 @@ def wait_for(
     Raises SpoolError where somebody took it away (`rm` cancels) before it was sent.
     """
     end, pause = clock() + seconds, _SHORTEST_PAUSE
-    while True:
-        entry = _look(spool, entry)
-        left = end - clock()
-        if entry.state in ("sent", "failed") or left <= 0:
-            return entry
+    # Nothing has come of it yet, and a look now is in the way of whoever is about to claim it.
+    while (left := end - clock()) > 0:
         sleep(min(pause, left))
         pause = min(pause * _GROWTH, _LONGEST_PAUSE)
+        entry = _look(spool, entry)
+        if entry.state in ("sent", "failed"):
+            break
+    return entry
 
 
 def answer(entry: Entry) -> dict[str, str]:
