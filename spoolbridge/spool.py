@@ -13,7 +13,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,6 +114,19 @@ class Spool:
         with self.at("outgoing") as outgoing:
             atomic.ensure_directory(channel, at=outgoing)
 
+    @contextmanager
+    def _box(self, channel: str) -> Iterator[int]:
+        """The drop box of a channel, made where it is missing."""
+        try:
+            box = atomic.open_directory(f"outgoing/{channel}", at=self.fd)
+        except FileNotFoundError:
+            self.add_channel(channel)
+            box = atomic.open_directory(f"outgoing/{channel}", at=self.fd)
+        try:
+            yield box
+        finally:
+            os.close(box)
+
     def mint(self) -> str:
         """An ID for an entry that is dropped soon."""
         return self._minter.mint()
@@ -133,8 +146,7 @@ class Spool:
         if ready.ignored(full):
             full = identity.file_name(entry_id, f"{name}.txt")
         _check_names(channel, files or {})
-        self.add_channel(channel)
-        with self.at("tmp") as tmp, self.at(f"outgoing/{channel}") as outgoing:
+        with self.at("tmp") as tmp, self._box(channel) as outgoing:
             if returning:
                 self._discard(tmp, full)  # of the same drop, which died here
             try:
