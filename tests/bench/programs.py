@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from spoolbridge.spool import HOLD, Spool
 from tests.support.programs import PROGRAM, environment
@@ -33,9 +34,12 @@ LIMITED = [str(PROGRAM)]
 class Program:
     """A process that tells in its first line that it is ready, and is ended by SIGTERM."""
 
-    def __init__(self, command: Sequence[str], *, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], *, env: Mapping[str, str] | None = None, stderr: int | None = None
+    ) -> None:
+        pipe = subprocess.PIPE
         self.process = subprocess.Popen(
-            command, cwd=ROOT, env=environment(env), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command, cwd=ROOT, env=environment(env), stdin=pipe, stdout=pipe, stderr=stderr, text=True
         )
         self.pid = self.process.pid
 
@@ -43,6 +47,12 @@ class Program:
         """The next line that it prints."""
         assert self.process.stdout is not None
         return self.process.stdout.readline().rstrip("\n")
+
+    def say(self, line: str) -> None:
+        """Write it a line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
 
     def end(self) -> str:
         """What it printed that was not read."""
@@ -69,6 +79,32 @@ class Program:
             if line.startswith(field):
                 return int(line.split()[1]) / 1024
         raise ProcessLookupError(self.pid)
+
+
+class Mcp(Program):
+    """`spoolbridge mcp` on `root`, spoken to in plain lines: what a client costs on top is its own affair."""
+
+    def __init__(self, root: Path) -> None:
+        self._last = 0
+        env = {"SPOOLBRIDGE_SPOOL": str(root)}
+        super().__init__([*LIMITED, "mcp"], env=env, stderr=subprocess.DEVNULL)  # it tells of each call
+
+    def request(self, method: str, **params: object) -> str:
+        """The line that asks for it."""
+        self._last += 1
+        return json.dumps({"jsonrpc": "2.0", "id": self._last, "method": method, "params": params})
+
+    def answer(self) -> dict[str, Any]:
+        """The result in the next line; there must be one."""
+        result: dict[str, Any] = json.loads(self.line())["result"]
+        return result
+
+    def begin(self) -> None:
+        """Have it answer `initialize`."""
+        client = {"name": "bench", "version": "1"}
+        self.say(self.request("initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo=client))
+        assert "serverInfo" in self.answer()
+        self.say(json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}))
 
 
 class Bridge(Program):

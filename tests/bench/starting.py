@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from tests.bench.figures import ratios, spread
-from tests.bench.programs import Program, spool
+from tests.bench.programs import Mcp, spool
 from tests.bench.stub import ids, name
 from tests.bench.table import Table
 from tests.support.programs import PROGRAM, environment
@@ -20,13 +19,6 @@ HEAD = ["what", "ms", "in bare interpreters"]
 NOTE = """\
 {rounds} rounds, in turns: the median, and the least and the most. `send` drops one message; the MCP server
 is ready when it has answered `initialize`. A bare interpreter is `python -c pass`."""
-
-_HELLO = {
-    "jsonrpc": "2.0", "id": 1, "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"},
-    },
-}  # fmt: skip
 
 
 def measure(scale: float = 1.0) -> Table:
@@ -55,11 +47,8 @@ def _ran(command: list[str], root: Path) -> float:
 
 def _answers(root: Path) -> float:
     began = time.monotonic()
-    server = Program([str(PROGRAM), "mcp"], env={"SPOOLBRIDGE_SPOOL": str(root)})
-    assert server.process.stdin is not None
-    server.process.stdin.write(json.dumps(_HELLO) + "\n")
-    server.process.stdin.flush()
-    assert "serverInfo" in json.loads(server.line())["result"]
+    server = Mcp(root)
+    server.begin()
     seconds = time.monotonic() - began
     server.end()
     return seconds

@@ -50,7 +50,8 @@ def test_burst() -> None:
 def test_latency() -> None:
     """Every way in leads to the wire; a plain name waits until it has settled."""
     found = {each["way in"]: each for each in rows("latency", 0.01)}
-    assert {"rename, ID form", "MCP tool", "echo", "spoolbridge send"} == found.keys()
+    mcp = {"MCP tool", "MCP tool, SDK client"}
+    assert {"rename, ID form", *mcp, "echo", "spoolbridge send"} == found.keys()
     assert {"3"} == {each["messages"] for each in found.values()}
     assert float(found["echo"]["p50 ms"]) >= ready.SETTLE * 1000
 

@@ -1,7 +1,8 @@
 """From each way in to the wire: how long after a message was handed over it arrives at Discord.
 
-Timed from the moment before the writer's last act (the rename; the end of the `echo`; for the command line
-and the MCP tool the call) to the arrival of the request at the stub, by a clock that all processes share.
+Timed from the moment before the writer's last act (the rename; the end of the `echo`; the request's line to
+the MCP server; for the command line, and for the SDK's client of that server, the call) to the arrival of the
+request at the stub, by a clock that all processes share.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
@@ -20,7 +21,7 @@ from mcp.client.stdio import stdio_client
 
 from spoolbridge import identity
 from tests.bench.figures import percentile
-from tests.bench.programs import PATIENCE, bridge, spool
+from tests.bench.programs import PATIENCE, Mcp, bridge, spool
 from tests.bench.stub import Stub, ids, name
 from tests.bench.table import Table
 from tests.support.programs import PROGRAM, environment
@@ -31,14 +32,17 @@ TIMES = 200
 HEAD = ["way in", "messages", "p50 ms", "p99 ms", "worst ms"]
 NOTE = """\
 One message at a time, in turns between the ways. A plain name waits 250 ms after its last change, by the
-contract; `send` counts with Python's start."""
+contract; `send` counts with Python's start. The MCP tool counts from when its client writes the request; with
+the SDK's client, from when that is asked to."""
 
 
 class _Ways:
     """A service, and the ways to it. Each gives the time at which the message was handed over."""
 
-    def __init__(self, root: Path, session: ClientSession, loop: asyncio.AbstractEventLoop) -> None:
-        self._root, self._session, self._loop = root, session, loop
+    def __init__(
+        self, root: Path, server: Mcp, session: ClientSession, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._root, self._server, self._session, self._loop = root, server, session, loop
         self._box, self._numbers, self._minter = root / "outgoing" / name(0), count(), identity.Minter()
 
     def by_rename(self, text: str) -> float:
@@ -61,6 +65,14 @@ class _Ways:
         return began
 
     def by_mcp(self, text: str) -> float:
+        arguments = {"channel_name": name(0), "message": text}
+        request = self._server.request("tools/call", name="send_discord_message", arguments=arguments)
+        began = time.monotonic()
+        self._server.say(request)
+        assert not self._server.answer()["isError"]
+        return began
+
+    def by_client(self, text: str) -> float:
         began = time.monotonic()
         arguments = {"channel_name": name(0), "message": text}
         call = self._session.call_tool("send_discord_message", arguments)
@@ -78,15 +90,24 @@ async def _measured(times: int) -> Table:
         env = environment({"SPOOLBRIDGE_SPOOL": str(root)})
         server = StdioServerParameters(command=str(PROGRAM), args=["mcp"], env=env)
         log = stack.enter_context(open(os.devnull, "w"))  # what the server says of each call
+        plain = Mcp(root)
+        stack.callback(plain.end)
+        plain.begin()
         async with stdio_client(server, errlog=log) as streams, ClientSession(*streams) as session:
             await session.initialize()
-            ways = _Ways(root, session, asyncio.get_running_loop())
-            each = {"rename, ID form": ways.by_rename, "MCP tool": ways.by_mcp, "echo": ways.by_echo}
-            rows = await asyncio.to_thread(_rows, stub, {**each, "spoolbridge send": ways.by_send}, times)
+            ways = _Ways(root, plain, session, asyncio.get_running_loop())
+            each = {
+                "rename, ID form": ways.by_rename,
+                "MCP tool": ways.by_mcp,
+                "MCP tool, SDK client": ways.by_client,
+                "echo": ways.by_echo,
+                "spoolbridge send": ways.by_send,
+            }
+            rows = await asyncio.to_thread(_rows, stub, each, times)
     return Table("Latency", HEAD, rows, NOTE)
 
 
-def _rows(stub: Stub, ways: dict[str, Callable[[str], float]], times: int) -> list[list[str]]:
+def _rows(stub: Stub, ways: Mapping[str, Callable[[str], float]], times: int) -> list[list[str]]:
     lags: dict[str, list[float]] = {way: [] for way in ways}
     for number in range(times):
         for way, hand_over in ways.items():
