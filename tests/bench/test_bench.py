@@ -53,7 +53,8 @@ def test_latency() -> None:
     mcp = {"MCP tool", "MCP tool, SDK client"}
     assert {"rename, ID form", *mcp, "echo", "spoolbridge send"} == found.keys()
     assert {"3"} == {each["messages"] for each in found.values()}
-    assert float(found["echo"]["p50 ms"]) >= ready.SETTLE * 1000
+    # The shell takes a moment to end behind its writing, and times of files tick in steps of 4 ms.
+    assert float(found["echo"]["p50 ms"]) >= 0.9 * ready.SETTLE * 1000
 
 
 def test_backlog() -> None:
