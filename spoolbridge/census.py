@@ -16,9 +16,9 @@ from spoolbridge.spool import HOLD, STATES, Spool
 
 _LOOKED_AT = 200  # entries without an ID whose age is looked up in one channel
 _RARELY = 600.0  # seconds; what is counted is for people to know, and a Maildir may hold years
-#: Times as long as counting takes, for which a count is kept: with 100,000 that wait, or a million sent in a
-#: day, drop boxes cost a fortieth of a core at most, all else as much, and the counts are some seconds late.
-_REST = 40.0
+#: Times as long as counting takes, for which a count is kept: long drop boxes cost a hundredth of a core at
+#: most, all else as much. With 100,000 that wait it is half a minute late, with a million sent in a day two.
+_REST = 100.0
 
 _T = TypeVar("_T")
 

@@ -31,7 +31,7 @@ from spoolbridge import atomic
 
 SURE = 2.5  # seconds; the slowest clock that stamps directories, FAT's, ticks every two
 ANYWAY = 30.0  # seconds after which a directory is listed whatever its stamp says
-LONG = 0.02  # seconds; where all directories together take less, there is no rest
+LONG = 0.001  # seconds of processor time; a directory that takes less has no rest
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class Glances(Generic[T]):
         clock: Callable[[], float] = time.perf_counter, effort: Callable[[], float] = time.thread_time,
     ) -> None:  # fmt: skip
         """`anyway`: longer where thousands of names lie and nothing waits for what is found. `rest`: times as
-        long as all directories take together, for which what was found in one is kept, whatever has changed.
+        long as all directories take together, for which what was found in a long one is kept.
         `clock`: seconds that pass on this machine, whoever sets its time; `effort`: seconds of processor
         time, without what other threads take meanwhile."""
         self._find = find
@@ -77,7 +77,7 @@ class Glances(Generic[T]):
             if known.made - known.seen >= SURE and now - known.made < self._anyway:
                 return known.found
             seen = known.seen
-        if known and self._cost >= LONG and 0 <= now - known.made < self._rest * self._cost:
+        if known and known.cost >= LONG and 0 <= now - known.made < self._rest * self._cost:
             return known.found
         began = self._effort()
         with atomic.directory(path, at=at) as fd:

@@ -58,9 +58,10 @@ def test_latency() -> None:
 
 
 def test_backlog() -> None:
-    """Both backlogs begin to go out, at Discord's pace and not at the one of a burst."""
+    """Each begins to go out, at Discord's pace and not at the one of a burst."""
     found = rows("backlog", 0.005)
-    assert ["100", "500"] == [each["waiting"] for each in found]
+    cases = [(each["waiting"], each["sent before"]) for each in found]
+    assert [("100", "0"), ("500", "0"), ("100", "500")] == cases
     assert all(0 < float(each["posts/s"]) < 2 * PER_SECOND for each in found)
 
 
