@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,16 @@ def pytest_xdist_setupnodes(config: pytest.Config) -> None:
         return
     asked = [config.invocation_params.dir / each.partition("::")[0] for each in config.args]
     bytecode.prepare(config.pluginmanager.rewrite_hook, asked)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    gc.disable()  # what is made here stays to the end, and there is much of it
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")
