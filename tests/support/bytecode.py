@@ -26,13 +26,13 @@ def prepare(rewriting: Any, paths: Iterable[Path]) -> None:
     `rewriting`: pytest's finder of modules whose asserts it writes anew; those of its plugins it has loaded.
     """
     loaded = [each.__spec__ for each in list(sys.modules.values()) if _loader(each) is rewriting]
-    found = {_ROOT / "spoolbridge", _ROOT / "tests" / "support", *paths}
-    files = list({file for path in found for file in ([path] if path.is_file() else path.rglob("*.py"))})
+    places = {_ROOT / "spoolbridge", _ROOT / "tests" / "support", *paths}
+    files = list({file for path in places for file in ([path] if path.is_file() else path.rglob("*.py"))})
     kept, sys.dont_write_bytecode = sys.dont_write_bytecode, False
     try:
         fork, count = multiprocessing.get_context("fork"), os.cpu_count() or 1
-        specs = [*loaded, *(_found(rewriting, file) for file in files)]
-        shares = [fork.Process(target=_compile, args=(specs[n::count],)) for n in range(count)]
+        specs = [*loaded, *(found(rewriting, file) for file in files)]
+        shares = [fork.Process(target=compiled, args=(specs[n::count],)) for n in range(count)]
         for share in shares:
             share.start()
         for share in shares:
@@ -45,12 +45,14 @@ def _loader(module: ModuleType) -> object:
     return getattr(getattr(module, "__spec__", None), "loader", None)
 
 
-def _found(rewriting: Any, file: Path) -> ModuleSpec:
-    found: ModuleSpec | None = rewriting.find_spec(file.stem, [str(file.parent)])
-    return found or ModuleSpec(file.stem, SourceFileLoader(file.stem, str(file)))
+def found(rewriting: Any, file: Path) -> ModuleSpec:
+    """How pytest would load this file, or Python where pytest leaves it as it is."""
+    theirs: ModuleSpec | None = rewriting.find_spec(file.stem, [str(file.parent)])
+    return theirs or ModuleSpec(file.stem, SourceFileLoader(file.stem, str(file)))
 
 
-def _compile(specs: list[ModuleSpec]) -> None:
+def compiled(specs: list[ModuleSpec]) -> None:
+    """See to it that the bytecode of these lies beside them. None of them is run."""
     for spec in specs:
         if isinstance(spec.loader, SourceFileLoader):
             spec.loader.get_code(spec.name)
