@@ -15,7 +15,6 @@ import pytest
 from hypothesis import settings
 
 from spoolbridge.spool import Spool
-from tests.support import bytecode
 
 _SCRUBBED = ("DISCORD_", "SPOOLBRIDGE_", "GT_")
 _ASKS_A_RESOLVER = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
@@ -65,14 +64,6 @@ def _guard(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_guard)  # not by patching: it also sees what asyncio and C code do
-
-
-@pytest.hookimpl(optionalhook=True)  # there are no workers without xdist
-def pytest_xdist_setupnodes(config: pytest.Config) -> None:
-    if config.getoption("assertmode") != "rewrite":
-        return
-    asked = [config.invocation_params.dir / each.partition("::")[0] for each in config.args]
-    bytecode.prepare(config.pluginmanager.rewrite_hook, asked)
 
 
 @pytest.hookimpl(wrapper=True)
