@@ -21,7 +21,6 @@ from spoolbridge import atomic, identity, leaks, ready
 from spoolbridge.errors import MessageError, SpoolError
 from spoolbridge.identity import WHY
 from spoolbridge.moves import Directories, Moves
-from spoolbridge.syncs import Step
 
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: What opening something says that is not ours to read; anything else (EIO, EMFILE) is not its fault.
@@ -219,18 +218,18 @@ def stamp_of(status: os.stat_result) -> tuple[int, ...]:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def sync_entry(name: str, at: int) -> Step[tuple[int, ...]]:
+def sync_entry(name: str, at: int) -> tuple[int, ...]:
     """Make an entry's content durable before its name moves; what changes when it is written to."""
     fd = os.open(name, _OPEN, dir_fd=at)
     try:
         status = os.fstat(fd)
         if not stat.S_ISDIR(status.st_mode):
-            yield fd
+            atomic.sync(fd)
             return stamp_of(status)
         opened = ready.members(fd)
         try:
             for _, each in opened:
-                yield each
+                atomic.sync(each)
         finally:
             ready.close(opened)
         with suppress(FileNotFoundError), atomic.directory("files", at=fd) as files:

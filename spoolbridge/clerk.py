@@ -7,15 +7,15 @@ entry is not taken before the one before it is settled: where the disk refuses t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from spoolbridge import outgoing
 from spoolbridge.claim import Claim
 from spoolbridge.intake import Intake
-from spoolbridge.moves import Moves
+from spoolbridge.moves import SHARES, Directories, Moves
 from spoolbridge.outgoing import OutgoingMessage
-from spoolbridge.syncs import SHARES, Step, Syncs
 from spoolbridge.turns import Turns
 
 _MOST = 32  # entries of one turn: what is taken first does not wait long for the last
@@ -44,7 +44,7 @@ class _Wish(NamedTuple):
 
 
 @dataclass
-class _Grant:
+class _Step:
     """A wish that is being granted."""
 
     wish: _Wish
@@ -60,14 +60,15 @@ class Clerk:
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
-        self._syncs = Syncs(SHARES - 1)
+        #: Threads that only wait for the disk. One of them is this turn's own.
+        self._pool = ThreadPoolExecutor(SHARES - 1, thread_name_prefix="sync")
         self._turns: Turns[_Wish, Taken | None] = Turns(self._turn, most=_MOST, patience=_PATIENCE)
         self._rings = 0
         self._knocks: dict[str, int] = {}
 
     def close(self) -> None:
         """No turn is under way any more."""
-        self._syncs.close()
+        self._pool.shutdown(wait=False)
 
     def told(self, channel: str | None = None) -> None:
         """Something may have been dropped there; None: anywhere."""
@@ -96,26 +97,26 @@ class Clerk:
     def _turn(self, wishes: Sequence[_Wish]) -> list[Taken | Exception | None]:
         """In a thread."""
         with self._intake.directories() as directories:
-            grants = [_Grant(wish, Moves(directories), Moves(directories)) for wish in wishes]
-            self._syncs.walk([self._grant(each) for each in grants])
-            all_moves = [moves for each in grants for moves in (each.settling, each.taking)]
-            errors = directories.sync(all_moves, self._syncs)
-            return [_ended(each, *errors[2 * number : 2 * number + 2]) for number, each in enumerate(grants)]
+            steps = [self._begin(wish, directories) for wish in wishes]
+            all_moves = [moves for step in steps for moves in (step.settling, step.taking)]
+            errors = directories.sync(all_moves, self._pool)
+            return [_ended(step, *errors[2 * number : 2 * number + 2]) for number, step in enumerate(steps)]
 
-    def _grant(self, grant: _Grant) -> Step[None]:
-        wish = grant.wish
+    def _begin(self, wish: _Wish, directories: Directories) -> _Step:
+        step = _Step(wish, Moves(directories), Moves(directories))
         try:
             if wish.settle is not None:
-                grant.settled = wish.settle.leave(grant.settling)
+                step.settled = wish.settle.leave(step.settling)
             if wish.take:
-                grant.taken = yield from self._take(wish.channel, grant.taking)
+                step.taken = self._take(wish.channel, step.taking)
         except Exception as error:
-            grant.error = error
+            step.error = error
+        return step
 
-    def _take(self, channel: str, moves: Moves) -> Step[Taken]:
+    def _take(self, channel: str, moves: Moves) -> Taken:
         times, found = self.times_told(channel), None
         try:
-            found = yield from self._intake.take(channel, moves, told=times)
+            found = self._intake.take(channel, moves, told=times)
             if not isinstance(found, Claim):
                 return Taken(times, found)
             return Taken(times, found, read(found, moves.directories.at(f"sending/{channel}")))
@@ -123,16 +124,16 @@ class Clerk:
             return Taken(times, found, error=error)
 
 
-def _ended(grant: _Grant, settling: OSError | None, taking: OSError | None) -> Taken | Exception | None:
+def _ended(step: _Step, settling: OSError | None, taking: OSError | None) -> Taken | Exception | None:
     """What came of a wish, given what the disk refused of it."""
-    if error := grant.error or settling:
-        grant.taking.undo()
+    if error := step.error or settling:
+        step.taking.undo()
         return error
-    if grant.wish.settle is not None:
-        grant.wish.settle.settled = grant.settled
-    if taking and grant.taken:
-        return Taken(grant.taken.times, error=taking)
-    return grant.taken
+    if step.wish.settle is not None:
+        step.wish.settle.settled = step.settled
+    if taking and step.taken:
+        return Taken(step.taken.times, error=taking)
+    return step.taken
 
 
 def read(claim: Claim, at: int | None = None) -> OutgoingMessage | None:

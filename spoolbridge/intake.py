@@ -16,14 +16,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from spoolbridge import atomic, identity, ready, syncs
+from spoolbridge import atomic, identity, ready
 from spoolbridge.claim import Claim, explain, one_line, sync_entry, why
 from spoolbridge.drop_box import DropBox
 from spoolbridge.glances import Glances
 from spoolbridge.identity import WHY
 from spoolbridge.moves import Directories, Moves
 from spoolbridge.spool import HOLD, Spool
-from spoolbridge.syncs import Step
 
 _MANY = 8  # claims of one channel that are not settled
 
@@ -93,13 +92,11 @@ class Intake:
         """As `take`, durably. Raises OSError where the disk refuses; nothing is then claimed."""
         with self.directories() as directories:
             moves = Moves(directories)
-            found = syncs.alone(self.take(channel, moves))
+            found = self.take(channel, moves)
             moves.settle()
             return found
 
-    def take(
-        self, channel: str, moves: Moves, *, told: int | None = None
-    ) -> Step[Claim | float | None]:
+    def take(self, channel: str, moves: Moves, *, told: int | None = None) -> Claim | float | None:
         """Claim the channel's first ready entry, as durably as `moves` are. A number: look again in so many
         seconds. `told`: how often something was told to have changed, if anybody tells.
 
@@ -117,14 +114,12 @@ class Intake:
             return None
         now = self._clock()
         box = self._boxes.setdefault(channel, DropBox())
-        if box.still_holds(told, now):
-            found = yield from self._first(channel, box, moves, now)
-            if isinstance(found, Claim):
-                return found
+        if box.still_holds(told, now) and isinstance(found := self._first(channel, box, moves, now), Claim):
+            return found
         box.list(outgoing, now, told)
-        return (yield from self._first(channel, box, moves, now))
+        return self._first(channel, box, moves, now)
 
-    def _first(self, channel: str, box: DropBox, moves: Moves, now: float) -> Step[Claim | float | None]:
+    def _first(self, channel: str, box: DropBox, moves: Moves, now: float) -> Claim | float | None:
         soonest: float | None = None
         stuck: PermissionError | None = None
         outgoing = moves.directories.at(f"outgoing/{channel}")
@@ -135,7 +130,7 @@ class Intake:
                     soonest = min(verdict.seconds, soonest or verdict.seconds)
                 elif isinstance(verdict, ready.Never):
                     self._refuse(outgoing, channel, name, verdict.reason, verdict.hint)
-                elif verdict and (claim := (yield from self._claim(outgoing, channel, name, written, moves))):
+                elif verdict and (claim := self._claim(outgoing, channel, name, written, moves)):
                     return claim
             except PermissionError as error:
                 stuck = stuck or PermissionError(error.errno, f"{error.strerror}: {name!a}")
@@ -178,7 +173,7 @@ class Intake:
 
     def _claim(
         self, outgoing: int, channel: str, name: str, written: float, moves: Moves
-    ) -> Step[Claim | None]:
+    ) -> Claim | None:
         place = self._roomy_place(channel, moves.directories)
         parsed = identity.parse(name)
         entry_id = parsed[0] if parsed else self._channel_minter(channel).mint(written)
@@ -186,7 +181,7 @@ class Intake:
         try:
             if parsed and self._is_being_sent(channel, entry_id):
                 raise FileExistsError
-            stamp = yield from sync_entry(name, outgoing)
+            stamp = sync_entry(name, outgoing)
             moves.move(name, claimed, src=f"outgoing/{channel}", dst=place)
         except FileExistsError:  # also where somebody else has put one into sending/
             reason = "an entry of this ID is being sent already; this one was not posted"

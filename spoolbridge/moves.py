@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from spoolbridge import atomic, syncs
-from spoolbridge.syncs import Syncs
+from spoolbridge import atomic
 
 _ORDER = ("failed", "sent", "sending", "outgoing")
+SHARES = 4  # threads that wait for the disk at the same time
 
 
 class _Move(NamedTuple):
@@ -48,15 +49,42 @@ class Directories:
             fd = self._held[path] = atomic.open_directory(path, at=self._root)
         return fd
 
-    def sync(self, many: Sequence[Moves], by: Syncs = syncs.ALONE) -> list[OSError | None]:
-        """Make all of them durable; of those that the disk refused, which are undone, why."""
+    def sync(self, many: Sequence[Moves], pool: Executor | None = None) -> list[OSError | None]:
+        """Make all of them durable; of those that the disk refused, which are undone, why. In a `pool`
+        channels do not wait for each other's directories."""
         channels: dict[str, set[str]] = {}
         for moves in many:
             for move in moves.made:
                 channels.setdefault(move.dst.split("/")[1], set()).update((move.src, move.dst))
-        groups = [[self._held[path] for path in sorted(paths, key=_rank)] for paths in channels.values()]
-        refused = by.all(groups, atomic.sync_directory)
+        groups = [sorted(paths, key=_rank) for paths in channels.values()]
+        own, *others = _shares(groups, SHARES if pool else 1)
+        waiting = []
+        for share in others:
+            try:
+                assert pool is not None
+                waiting.append(pool.submit(self._sync_all, share))
+            except RuntimeError:  # no thread is to be had
+                own += share
+        refused = self._sync_all(own)
+        for each in waiting:
+            refused |= each.result()
         return [moves.ended(refused) if refused else None for moves in many]
+
+    def _sync_all(self, paths: Sequence[str]) -> dict[str, OSError]:
+        """Those that the disk refused."""
+        refused: dict[str, OSError] = {}
+        for path in paths:
+            try:
+                atomic.sync_directory(self._held[path])
+            except OSError as error:
+                refused[path] = error
+        return refused
+
+
+def _shares(groups: Sequence[Sequence[str]], count: int) -> list[list[str]]:
+    """All of the groups dealt out to so many, or fewer, the first of them first; each whole."""
+    dealt = [[path for group in groups[number::count] for path in group] for number in range(count)]
+    return [share for number, share in enumerate(dealt) if share or number == 0]
 
 
 def _rank(path: str) -> int:
@@ -81,13 +109,13 @@ class Moves:
         if error:
             raise error
 
-    def ended(self, refused: dict[int, OSError]) -> OSError | None:
+    def ended(self, refused: dict[str, OSError]) -> OSError | None:
         """Why some directory of these refused; they are undone then."""
         for move in self.made:
             for path in (move.dst, move.src):
-                if error := refused.get(self.directories.at(path)):
+                if path in refused:
                     self.undo()
-                    return error
+                    return refused[path]
         return None
 
     def undo(self) -> None:

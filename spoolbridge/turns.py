@@ -86,10 +86,6 @@ class Turns(Generic[_Q, _A]):
         self, loop: asyncio.AbstractEventLoop, taken: Sequence[_Asked[_Q, _A]],
         turn: asyncio.Future[Sequence[_A | Exception]],
     ) -> None:  # fmt: skip
-        if self._asked:
-            self._begin(loop)  # before those who are answered go on: they would keep it waiting
-        else:
-            loop.call_soon(self._begin, loop)  # behind them, for they may ask again
         error = turn.exception()
         answers: Sequence[_A | BaseException] = [error] * len(taken) if error else turn.result()
         for each, answer in zip(taken, answers, strict=True):
@@ -99,3 +95,4 @@ class Turns(Generic[_Q, _A]):
                 each.answer.set_exception(answer)
             else:
                 each.answer.set_result(answer)
+        loop.call_soon(self._begin, loop)  # behind those who are answered, and may ask again

@@ -22,8 +22,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "leaks",
         "errors outcome emoji atomic backoff identity metrics waiting turns rendering split schedule visits "
         "watcher systemd retention emulator",
-        "dotenv channels ready handed first_start syncs discord framing glances logbook",
-        "settings moves",
+        "dotenv channels ready handed first_start moves discord framing glances logbook",
+        "settings",
         "header claim incoming cursor drop_box",
         "outgoing access journal_files standing",
         "history",

@@ -25,7 +25,6 @@ import pytest
 from spoolbridge.dispatcher import RESCAN
 from spoolbridge.moves import Moves
 from spoolbridge.ready import SETTLE
-from spoolbridge.syncs import Step
 from spoolbridge.watcher import Watcher
 from tests.support.live import Live, living, process
 from tests.support.waiting import until, wait_until
@@ -84,8 +83,8 @@ async def test_a_bell_during_the_last_look(tmp_path: Path) -> None:
         take, told = live.intake.take, live.dispatcher._clerk.times_told
         late: list[str] = []
 
-        def take_and_dawdle(channel: str, moves: Moves, **more: Any) -> Step[Any]:
-            found = yield from take(channel, moves, **more)
+        def take_and_dawdle(channel: str, moves: Moves, **more: Any) -> Any:
+            found = take(channel, moves, **more)
             if found is None and not late:
                 before = told(channel)
                 late.append(live.spool.drop(channel, b"late").id)

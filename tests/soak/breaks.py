@@ -36,7 +36,7 @@ class Break:
 BREAKS = (
     Break(
         "a settlement is left out",
-        "clerk.py", "grant.settled = wish.settle.leave(grant.settling)", "pass", "still lies in",
+        "clerk.py", "step.settled = wish.settle.leave(step.settling)", "pass", "still lies in",
     ),
     Break(
         "a message is taken for sent before it is",

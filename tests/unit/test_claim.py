@@ -20,7 +20,6 @@ from spoolbridge import atomic, claim, identity, ready
 from spoolbridge.claim import Claim, Content
 from spoolbridge.errors import MessageError, SpoolError
 from spoolbridge.spool import Spool
-from spoolbridge.syncs import alone
 from tests.support.crashes import fail_at
 from tests.support.droppers import half_written
 from tests.support.powercut import recorded
@@ -136,7 +135,7 @@ class TestRead:
         path = spool.root / "outgoing" / "villa" / NAME
         path.write_bytes(b"hello")
         with spool.at("outgoing/villa") as at:
-            stamp = alone(claim.sync_entry(NAME, at))
+            stamp = claim.sync_entry(NAME, at)
         make_room(spool)
         path.rename(spool.root / "sending" / "villa" / NAME)
         found = Claim(spool.root, spool.fd, "villa", NAME, stamp=stamp)
@@ -501,7 +500,7 @@ class TestSyncEntry:
         """And what tells that it was written to afterwards."""
         (spool.root / "tmp" / "x").write_bytes(b"hello")
         with spool.at("tmp") as at, recorded(tmp_path) as calls:
-            stamp = alone(claim.sync_entry("x", at))
+            stamp = claim.sync_entry("x", at)
             (spool.root / "tmp" / "x").rename(spool.root / "tmp" / "y")
             assert stamp == claim.stamp_of((spool.root / "tmp" / "y").stat())
             (spool.root / "tmp" / "y").write_bytes(b"hallo!")
@@ -515,8 +514,8 @@ class TestSyncEntry:
         (spool.root / "tmp" / "x.msg" / "body").write_bytes(b"hello")
         before = sorted(os.listdir("/proc/self/fd"))
         with spool.at("tmp") as at:
-            alone(claim.sync_entry("x", at))
-            alone(claim.sync_entry("x.msg", at))
+            claim.sync_entry("x", at)
+            claim.sync_entry("x.msg", at)
         assert before == sorted(os.listdir("/proc/self/fd"))
 
     def test_a_bundle(self, spool: Spool, tmp_path: Path) -> None:
@@ -526,7 +525,7 @@ class TestSyncEntry:
         for name in ("body", "files/a", "files/b"):
             (path / name).write_bytes(b"x")
         with spool.at("tmp") as at, recorded(tmp_path) as calls:
-            assert () == alone(claim.sync_entry("x.msg", at))
+            assert () == claim.sync_entry("x.msg", at)
         inside = ["body", "files/a", "files/b", "files", ""]
         assert [f"sync spool/tmp/x.msg/{name}".rstrip("/") for name in inside] == list(calls)
 
@@ -534,7 +533,7 @@ class TestSyncEntry:
         """It was swapped in behind the ready test."""
         (spool.root / "tmp" / "x").symlink_to("/etc/passwd")
         with spool.at("tmp") as at, pytest.raises(OSError, match="symbolic links"):
-            alone(claim.sync_entry("x", at))
+            claim.sync_entry("x", at)
 
 
 def settle(found: Claim, how: str) -> None:

@@ -23,7 +23,6 @@ from spoolbridge.claim import Claim, Content
 from spoolbridge.intake import Intake, Look
 from spoolbridge.moves import Directories, Moves
 from spoolbridge.spool import Spool
-from spoolbridge.syncs import Step
 from tests.support.clock import FakeClock, next_tick
 from tests.support.crashes import Killed, fail_at, kill_at
 from tests.support.droppers import SlowWriter, shell_rename
@@ -320,7 +319,7 @@ class TestClaim:
         boxes.drop("b")
         real = claim.sync_entry
 
-        def slow(name: str, at: int) -> Step[tuple[int, ...]]:
+        def slow(name: str, at: int) -> tuple[int, ...]:
             if name == "a":
                 os.unlink(name, dir_fd=at)
             return real(name, at)
@@ -337,7 +336,7 @@ class TestClaim:
         (bundle / "body").write_bytes(b"look")
         real = claim.sync_entry
 
-        def slow(name: str, at: int) -> Step[tuple[int, ...]]:
+        def slow(name: str, at: int) -> tuple[int, ...]:
             (bundle / "stray").write_bytes(b"x")
             return real(name, at)
 

@@ -6,13 +6,13 @@ import errno
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from spoolbridge import atomic
-from spoolbridge.moves import Directories, Moves
-from spoolbridge.syncs import SHARES, Syncs
+from spoolbridge.moves import SHARES, Directories, Moves
 from tests.support.powercut import recorded
 from tests.support.tree import contents
 
@@ -71,7 +71,7 @@ def test_each_directory_is_synced_once(root: Path, directories: Directories) -> 
 def test_channels_do_not_wait_for_each_other(
     root: Path, directories: Directories, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In threads the disk is asked for several at once, and what one is refused costs the others nothing."""
+    """In a pool the disk is asked for several at once, and what one is refused costs the others nothing."""
     many = steps(root, directories)
     both = threading.Barrier(2, timeout=10)
     real = os.fsync
@@ -84,7 +84,8 @@ def test_channels_do_not_wait_for_each_other(
         real(fd)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    errors = directories.sync(many, Syncs(SHARES - 1))
+    with ThreadPoolExecutor(SHARES - 1) as pool:
+        errors = directories.sync(many, pool)
     assert [None, None, errno.ENOSPC] == [error and error.errno for error in errors]
     assert {"sent/a/1", "sending/a/2", "outgoing/b/3"} == set(contents(root))
 
@@ -102,6 +103,15 @@ def test_every_power_cut(root: Path, directories: Directories) -> None:
         assert [b"outgoing/a/2", b"sending/a/1"] == sorted(files.values())
     for state in calls.at_the_end():
         assert (b"sending/a/1", b"outgoing/a/2") == (state["sent/a/1"], state["sending/a/2"])
+
+
+def test_no_thread_is_to_be_had(root: Path, directories: Directories) -> None:
+    """Then one does it all, for what was moved has to be made durable or undone."""
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    with recorded(root) as calls:
+        assert [None, None, None] == directories.sync(steps(root, directories), pool)
+    assert 5 == sum(call.startswith("sync ") for call in calls)
 
 
 def test_what_was_refused_is_undone(
