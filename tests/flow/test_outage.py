@@ -28,6 +28,7 @@ from spoolbridge.channels import Channel, Registry
 from spoolbridge.cursor import Cursors
 from spoolbridge.deliveries import Delivery
 from spoolbridge.discord.client import DiscordClient
+from spoolbridge.discord.ratelimit import SELF_PACE
 from spoolbridge.dispatcher import Dispatcher
 from spoolbridge.emulator import Emulator
 from spoolbridge.identity import WHY
@@ -217,8 +218,9 @@ def _assert_posted(service: Service, *, expired: int) -> None:
         posted = service.posted(channel)
         assert [each.text for each in kept] == [text.rpartition("\n")[2] for text, _ in posted]
         for each, (text, at) in zip(kept, posted, strict=True):
-            # Discord's time of it is a thousandth of a second short of ours.
-            assert text.rpartition("\n")[0] in {_stamp(each, at), _stamp(each, at + 0.002)}
+            # Discord's time of it is a thousandth of a second short of ours, and the limiter may keep what is
+            # stamped waiting for its second.
+            assert text.rpartition("\n")[0] in {_stamp(each, at + by) for by in (-SELF_PACE, 0.0, 0.002)}
 
 
 def _stamp(dropped: Dropped, at: float) -> str:
