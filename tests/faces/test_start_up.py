@@ -95,6 +95,15 @@ def test_a_notification_imports_as_little(tmp_path: Path) -> None:
     assert {"spoolbridge.journal", "spoolbridge.discord", "spoolbridge.cli.program"}.isdisjoint(modules)
 
 
+def _told(place: Path, code: str) -> str:
+    """What Python says on stderr when it runs this there."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=place, env=environment(), capture_output=True, text=True,
+        timeout=60, check=True,
+    )  # fmt: skip
+    return done.stderr
+
+
 def test_the_mcp_server_collects_what_it_leaves(tmp_path: Path) -> None:
     """It lives for days: only what its start made is passed over, and that is passed over from then on."""
     code = """
@@ -104,11 +113,7 @@ from spoolbridge.cli import run
 mcp_server.run = lambda *_: print(gc.isenabled(), gc.get_freeze_count() > 50_000, file=sys.stderr)
 sys.exit(run(["mcp"]))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, timeout=60,
-        check=True,
-    )  # fmt: skip
-    assert b"True True\n" == done.stderr
+    assert "True True\n" == _told(tmp_path, code)
 
 
 def test_the_service_passes_over_what_its_start_made(tmp_path: Path) -> None:
@@ -123,11 +128,7 @@ async def served(settings, *, ready, **more):
 service.run = served
 sys.exit(run(["run"]))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, timeout=60,
-        check=True,
-    )  # fmt: skip
-    assert b"True True\n" == done.stderr
+    assert "True True\n" == _told(tmp_path, code)
 
 
 @pytest.mark.usefixtures("served")
