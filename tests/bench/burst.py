@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from tests.support.waiting import wait_until
 
 CHANNELS, EACH = 20, 100
 ROUNDS = 5
+_LOOK = 0.2  # seconds between two looks at how far it is
 SCRIPTS = 0.01  # share of the messages that are sent by a process each: more would take minutes
 
 HEAD = ["who", "messages/s", "of the reference", "CPU µs", "MiB", "syscalls", "fsyncs", "on the loop"]
@@ -87,7 +89,7 @@ def by_bridge(stub: Stub, each: int, prefix: Sequence[str] = ()) -> Run:
         drop(root, each)
         before = running.cpu
         running.release()
-        settled(running, CHANNELS * each)
+        settled(stub, running, CHANNELS * each)
         rate, count = _rate(stub)
         return Run(rate, (running.cpu - before) / count, running.most_memory)
 
@@ -103,8 +105,19 @@ def drop(root: Path, each: int, channels: int = CHANNELS) -> None:
         there.close()
 
 
-def settled(running: Bridge, count: int) -> None:
-    """Wait until so many entries lie in `sent/`."""
+def settled(stub: Stub, running: Bridge, count: int) -> None:
+    """Wait until so many were posted and lie in `sent/`, for as long as more are.
+
+    Looked at seldom, and files not before the end: to count 100,000 of them again and again takes a core
+    from who is measured. Raises TimeoutError.
+    """
+    posted, end = -1, 0.0
+    while (now := stub.count()) < count:
+        if now > posted:
+            posted, end = now, time.monotonic() + PATIENCE
+        elif time.monotonic() > end:
+            raise TimeoutError(f"{posted} of {count} messages were posted, and no more in {PATIENCE:.0f} s")
+        time.sleep(_LOOK)
     wait_until(lambda: entries(running.root, "sent") >= count, PATIENCE)
 
 
@@ -141,7 +154,7 @@ def _counted(stub: Stub, root: Path, trace: Path, each: int) -> Counter[tuple[bo
         drop(root, each)
         offset = os.stat(trace).st_size
         running.release()
-        settled(running, CHANNELS * each)
+        settled(stub, running, CHANNELS * each)
         end = os.stat(trace).st_size
     with open(trace, "rb") as lines:
         lines.seek(offset)
