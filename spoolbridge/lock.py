@@ -2,17 +2,18 @@
 
 Either alone has a hole: the file can be removed while it is held, and only the file can say who holds
 it. Both are flock(2) locks, which the kernel drops with the process, however it dies. The pid in
-the file is for people; nothing is decided by it.
+the file is for people; nothing is decided by it. A third lock on the directory keeps nobody out: of
+that kind alone the kernel can be asked whether there is one without taking it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-
-from filelock import FileLock, Timeout, lock_descriptor
+from contextlib import contextmanager, suppress
 
 from spoolbridge import atomic
 from spoolbridge.errors import SpoolBusyError
@@ -21,11 +22,17 @@ from spoolbridge.spool import Spool
 #: A service that is killed while it starts a gt leaves a fork that has its locks until it becomes gt.
 _PATIENCE = 0.5  # seconds
 _LOOK = 0.01  # seconds between two looks
+#: fcntl(2), "Open file description locks", since Linux 3.15; other systems have none.
+_MARK: int | None = getattr(fcntl, "F_OFD_SETLK", None)
+_ASK: int | None = getattr(fcntl, "F_OFD_GETLK", None)
+_FLOCK = "hhqqi"  # type, whence, start, length, pid
 
 
 @contextmanager
 def holding(spool: Spool) -> Iterator[None]:
     """Hold the spool while the context lasts. Raises SpoolBusyError, with who holds it."""
+    from filelock import FileLock, Timeout, lock_descriptor  # who only asks must not wait for this import
+
     path = spool.root / "state" / "lock"
     # Not a soft lock: on a file system without flock two services would both believe they hold it.
     lock = FileLock(
@@ -42,9 +49,22 @@ def holding(spool: Spool) -> Iterator[None]:
         except Timeout:
             raise _busy(spool) from None
         try:
+            _mark(root)
             yield
         finally:
             lock.release()
+
+
+def is_held(spool: Spool) -> bool | None:
+    """Whether a process holds the spool at this moment, in whichever pid namespace; None: nobody can tell
+    here. Nothing is taken, which could keep a service from starting."""
+    if _ASK is None:
+        return None
+    try:
+        found = fcntl.fcntl(spool.fd, _ASK, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    except OSError:
+        return None
+    return bool(struct.unpack_from(_FLOCK, found)[0] != fcntl.F_UNLCK)
 
 
 def holder(spool: Spool) -> int | None:
@@ -57,6 +77,13 @@ def holder(spool: Spool) -> int | None:
     except (OSError, ValueError):
         return None
     return pid
+
+
+def _mark(root: int) -> None:
+    """For `is_held`. A file system that has no such locks has none to ask for either."""
+    if _MARK is not None:
+        with suppress(OSError):
+            fcntl.fcntl(root, _MARK, struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0))
 
 
 def _sign(fd: int) -> None:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from spoolbridge import atomic, standing
+from spoolbridge import atomic, lock, standing
 from spoolbridge.census import NOTHING, Census
 from spoolbridge.spool import HOLD, Spool
 
@@ -105,12 +105,13 @@ def told(spool: Spool, facts: Mapping[str, Any] | None, *, now: float | None = N
     age, stopped = now - known.get("at", 0), known.get("stopped", False)
     holder = _holder(spool)
     silent = age >= _STALE and not stopped and holder is not None and holder == known.get("pid")
+    gone = holder is None and lock.is_held(spool) is False
     if silent:
         what = f"the last the service wrote was {standing.ago(now - age, now)}: the disk refuses, or it hangs"
         known["findings"] = [*(known.get("findings") or []), f"{what}; see its log"]
     return {
         **known,
-        "running": silent or (age < _STALE and not stopped),
+        "running": silent or (age < _STALE and not stopped and not gone),
         "held_by": None if stopped and holder == known.get("pid") else holder,  # it is just about to end
     }
 

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from spoolbridge import cli, doctor, status
+from spoolbridge import cli, doctor, lock, status
 from spoolbridge.doctor import machine, mounts
 from spoolbridge.emulator import Emulator
 from spoolbridge.findings import Finding
@@ -36,6 +36,12 @@ def _a_healthy_machine(tmp_path_factory: pytest.TempPathFactory, monkeypatch: py
     empty = tmp_path_factory.mktemp("machine")
     monkeypatch.setattr(machine, "PROC", empty)
     monkeypatch.setattr(mounts, "MOUNTINFO", empty / "mountinfo")
+
+
+@pytest.fixture(autouse=True)
+def _told_by_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service of these tests is what it has written: the kernel is not asked whether it lives."""
+    monkeypatch.setattr(lock, "is_held", lambda spool: None)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from spoolbridge import census, lock, status
 from spoolbridge.cli import screen
 from spoolbridge.doctor import service, town
+from spoolbridge.errors import SpoolBusyError
 from spoolbridge.spool import Spool
 from tests.support import warm
 from tests.support.programs import PROGRAM, Demo, Running, environment, ran
@@ -125,12 +126,38 @@ def test_what_is_said_of_a_channel(spool: Spool, said: dict[str, Any]) -> None:
         looked(spool)
 
 
-def test_the_last_word_of_a_service_that_was_killed(spool: Spool) -> None:
-    """It counts for as long as two writings may be late, and no longer."""
+def test_the_last_word_of_a_service_that_was_killed(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel knows at once. Where it cannot be asked, the word counts for as long as two writings may be
+    late, and no longer."""
     now = time.time()
     status.write(spool, {"at": now, "since": 0.0, "pid": 1, "mail": None})
+    assert not looked(spool, now=now)["running"]
+    monkeypatch.setattr(lock, "is_held", lambda spool: None)
     ages = (0.0, 2 * status.EVERY, 3 * status.EVERY)
     assert [True, True, False] == [looked(spool, now=now + age)["running"] for age in ages]
+
+
+def test_a_service_of_another_pid_namespace(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's: its locks are not in /proc/locks here, and it runs for as long as it holds the spool."""
+    monkeypatch.setattr(status, "_holder", lambda spool: None)
+    status.write(spool, {"at": time.time(), "since": 0.0, "pid": 1})
+    with lock.holding(spool):
+        assert (True, None) == (looked(spool)["running"], looked(spool)["held_by"])
+    assert not looked(spool)["running"]
+
+
+def test_whether_a_spool_is_held_can_be_asked_of_the_kernel(spool: Spool) -> None:
+    """By who only reads, without taking it; where the lock file was removed as well."""
+    assert lock.is_held(spool) is False
+    with lock.holding(spool):
+        (spool.root / "state" / "lock").unlink()
+        other = Spool(spool.root)
+        assert lock.is_held(other) is True
+        with pytest.raises(SpoolBusyError), lock.holding(other):
+            pass
+        other.close()
+        assert lock.is_held(spool) is True
+    assert lock.is_held(spool) is False
 
 
 def test_a_spool_that_somebody_holds(spool: Spool) -> None:
@@ -148,6 +175,7 @@ def test_whether_it_runs_is_told_without_counting(spool: Spool, monkeypatch: pyt
     assert not service.runs(spool.root)
     with lock.holding(spool):
         assert f"process {os.getpid()} holds the spool" in next(service.examine(spool)).what
+    monkeypatch.setattr(lock, "is_held", lambda spool: None)
     facts = {"at": time.time(), "pid": 1, "findings": ["late"], "channels": {"vgt": {"parked": "50013"}}}
     (spool.root / "state" / status.FILE).write_text(json.dumps(facts))
     assert service.runs(spool.root)

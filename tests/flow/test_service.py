@@ -215,8 +215,10 @@ async def test_killed_in_the_middle_of_everything(town: Town) -> None:
         await town.emulator.posted("general")
         said = [town.emulator.say("mayor-villa", f"message {number}") for number in range(5)]
         await until(town.received)
+        assert _runs(town.spool)
         running.process.kill()
         await running.ended()
+    assert not _runs(town.spool)  # at once, though its last word is of a moment ago
     said += [town.emulator.say("mayor-villa", f"while it was away {number}") for number in range(5)]
     async with town.serving() as running:
         await until(lambda: all(town.state_of(entry) == "sent" for entry in dropped))
@@ -225,6 +227,11 @@ async def test_killed_in_the_middle_of_everything(town: Town) -> None:
         assert 0 == await running.ended(signal.SIGTERM)
     assert ["number 0", "number 1", "number 2"] == town.texts()
     assert said == town.received() == town.inbox()
+
+
+def _runs(spool: Spool) -> bool:
+    """Whether `spoolbridge status` says so."""
+    return bool(status.told(spool, status.read(spool))["running"])
 
 
 async def test_how_long_it_takes(town: Town) -> None:
